@@ -1,0 +1,1 @@
+"""HunyuanPortrait: a portrait image and a driving video become a video of the portrait. Knows nothing of ComfyUI."""

@@ -1,0 +1,1 @@
+"""Faces: detection, tracks, crops, motion intensity and identity."""

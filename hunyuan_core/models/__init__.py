@@ -1,0 +1,1 @@
+"""The networks. Layers come from an ``operations`` namespace, ``torch.nn`` by default."""

@@ -1,0 +1,1 @@
+"""Pose images: whole-body keypoints, alignment to the portrait, drawing."""

@@ -1,0 +1,1 @@
+"""Noise levels, guidance, context windows, the denoiser and the samplers over it."""

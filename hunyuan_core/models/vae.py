@@ -1,0 +1,65 @@
+"""The SVD VAE: diffusers' ``AutoencoderKLTemporalDecoder``, built here and driven in fixed chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from ..config import VAEConfig
+
+
+def build_vae(config: VAEConfig) -> Any:
+    """Build diffusers' ``AutoencoderKLTemporalDecoder`` of the given size, on the current default device."""
+    from diffusers import AutoencoderKLTemporalDecoder
+
+    return AutoencoderKLTemporalDecoder(
+        down_block_types=("DownEncoderBlock2D",) * len(config.block_out_channels),
+        block_out_channels=config.block_out_channels,
+        layers_per_block=config.layers_per_block,
+        latent_channels=config.latent_channels,
+        scaling_factor=config.scaling_factor,
+    )
+
+
+def encode_image(vae: Any, image: torch.Tensor) -> torch.Tensor:
+    """Encode an image to the mean of its latent distribution.
+
+    Args:
+        vae: The VAE; it runs in its own dtype. Release: encoding is done in float32.
+        image: (B, 3, H, W) in [-1, 1].
+
+    Returns:
+        (B, 4, H/8, W/8) float32, not multiplied by the scaling factor.
+    """
+    weight = vae.encoder.conv_in.weight
+    return vae.encode(image.to(weight)).latent_dist.mode().float()
+
+
+def decode_frames(
+    vae: Any, latents: torch.Tensor, chunk_size: int, first: int = 0, last: int | None = None
+) -> Iterator[torch.Tensor]:
+    """Decode latents chunk by chunk.
+
+    The temporal decoder mixes the frames of a chunk, so the grid of chunks starts at frame 0 whatever is kept; chunks
+    without a kept frame are not decoded.
+
+    Args:
+        vae: The VAE; it runs in its own dtype.
+        latents: (T, 4, h, w), scaled by the scaling factor, on any device.
+        chunk_size: Frames that are decoded together (released: 8).
+        first: First frame that is kept.
+        last: One past the last frame that is kept.
+
+    Yields:
+        (n, 3, H, W) float32 in [-1, 1], not cut, the kept frames of one chunk, on the VAE's device.
+    """
+    weight = vae.decoder.conv_in.weight
+    last = len(latents) if last is None else last
+    for start in range(0, last, chunk_size):
+        if start + chunk_size <= first:
+            continue
+        chunk = latents[start : start + chunk_size].to(weight) / vae.config.scaling_factor
+        frames = vae.decode(chunk, num_frames=len(chunk)).sample
+        yield frames[max(first - start, 0) : last - start].float()

@@ -82,7 +82,7 @@ class RefinerConfig:
     """The UNet's cross-attention width less 3 channels of rotation and 3 of translation."""
     num_intensity_levels: int = 128
     combine_intensities: str = "add"
-    """``"add"`` (released: two tables of hidden_dim) or ``"concat"`` (paper: two tables of half of it, side by side)."""
+    """``"add"`` (released: two tables of hidden_dim) or ``"concat"`` (paper: of half of it, side by side)."""
 
 
 @dataclass(frozen=True)

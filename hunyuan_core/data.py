@@ -6,6 +6,7 @@ Coordinates are pixels, x to the right, y down, origin at the image's top left c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import torch
@@ -15,6 +16,17 @@ LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 
 NOSE = 2
 """Index of the nose tip among the five landmarks."""
+
+
+class Branch(IntEnum):
+    """One guidance branch: what the UNet is told. Each adds to the one before."""
+
+    UNCONDITIONAL = 0
+    """Neither image tokens nor image latents nor motion tokens."""
+    IMAGE = 1
+    """Image tokens and image latents."""
+    MOTION = 2
+    """Image tokens, image latents and motion tokens."""
 
 
 @dataclass(frozen=True, eq=False)

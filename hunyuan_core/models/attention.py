@@ -1,13 +1,13 @@
 """Attention layers of the denoising UNet.
 
-Shapes in the comments: B rows of the batch (guidance branches or training clips), T frames, S pixels, N tokens, C channels.
+Shapes: B rows of the batch (guidance branches or training clips), T frames, S pixels, N tokens, C channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,13 +29,13 @@ class LayerContext:
 
     Attributes:
         image_key, image_value: (1 or B, 1 or T, N, C).
-        motion_key, motion_value: (1 or B, 1 or T, N, C); the values carry ``motion_scale``.
+        motion_key, motion_value: (1 or B, 1 or T, N, C), the values times ``motion_scale``; None without motion rows.
     """
 
     image_key: torch.Tensor
     image_value: torch.Tensor
-    motion_key: torch.Tensor
-    motion_value: torch.Tensor
+    motion_key: torch.Tensor | None
+    motion_value: torch.Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,7 @@ class CrossAttention(nn.Module):
         """
         q = self.to_q(x)
         out = self._attend(q, context.image_key, context.image_value)
-        if num_motion_rows:
+        if num_motion_rows and context.motion_key is not None and context.motion_value is not None:
             n = len(x) - num_motion_rows
             motion = self._attend(q[n:], context.motion_key, context.motion_value)
             out = out + motion if n == 0 else torch.cat([out[:n], out[n:] + motion])
@@ -233,7 +233,7 @@ class TransformerBlock(nn.Module):
         if n == 0:
             return attended
         # Zero tokens give zero attention, so of the whole cross-attention the output bias remains.
-        return torch.cat([x[:n] + self.attn2.to_out[0].bias.to(x), attended])
+        return torch.cat([x[:n] + cast("torch.Tensor", self.attn2.to_out[0].bias).to(x), attended])
 
 
 class TimestepEmbedding(nn.Module):

@@ -24,7 +24,7 @@ class AdaLayerNorm(nn.Module):
         self.linear = operations.Linear(dim, dim * 2)
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
-        """x (T, N, dim), embedding (T, dim), already activated."""
+        """Normalise x (T, N, dim) under an activated embedding (T, dim)."""
         shift, scale = self.linear(embedding)[:, None].chunk(2, dim=-1)
         return F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
 

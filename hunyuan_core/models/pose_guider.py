@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ class PoseGuider(nn.Module):
         channels = config.block_out_channels
         self.conv_in = operations.Conv2d(3, channels[0], 3, padding=1)
         self.blocks = nn.ModuleList()
-        for width, wider in zip(channels[:-1], channels[1:], strict=True):
+        for width, wider in pairwise(channels):
             self.blocks.append(operations.Conv2d(width, width, 3, padding=1))
             self.blocks.append(operations.Conv2d(width, wider, 3, padding=1, stride=2))
         self.conv_out = operations.Conv2d(channels[-1], config.out_channels, 3, padding=1)

@@ -5,6 +5,7 @@ Module names are those of diffusers' ``UNetSpatioTemporalConditionModel``, and s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
@@ -195,8 +196,8 @@ class UNet(nn.Module):
     @property
     def transformers(self) -> list[SpatioTemporalTransformer]:
         """All transformers from input to output."""
-        stages = [*self.down_blocks, self.mid_block, *self.up_blocks]
-        return [transformer for stage in stages for transformer in cast("Stage", stage).attentions]  # pyright: ignore[reportReturnType]
+        stages = cast("list[Stage]", [*self.down_blocks, self.mid_block, *self.up_blocks])
+        return [cast("SpatioTemporalTransformer", t) for stage in stages for t in stage.attentions]
 
     @property
     def cross_attentions(self) -> list[CrossAttention]:
@@ -261,7 +262,7 @@ class UNet(nn.Module):
         if pose_features is not None:
             x = (x.unflatten(0, (B, T)) + pose_features).flatten(0, 1)
         skips = [x]
-        for stage in self.down_blocks:
+        for stage in cast("Iterable[Stage]", self.down_blocks):
             for i in range(len(stage.resnets)):
                 x = stage.layer(i, x, embedding, T, context)
                 skips.append(x)
@@ -270,7 +271,7 @@ class UNet(nn.Module):
                 skips.append(x)
         for i in range(len(self.mid_block.resnets)):
             x = self.mid_block.layer(i, x, embedding, T, context)
-        for stage in self.up_blocks:
+        for stage in cast("Iterable[Stage]", self.up_blocks):
             for i in range(len(stage.resnets)):
                 x = stage.layer(i, torch.cat([x, skips.pop()], dim=1), embedding, T, context)
             for upsampler in stage.upsamplers:

@@ -12,11 +12,11 @@ from ..config import VAEConfig
 
 def build_vae(config: VAEConfig) -> Any:
     """Build diffusers' ``AutoencoderKLTemporalDecoder`` of the given size, on the current default device."""
-    from diffusers import AutoencoderKLTemporalDecoder
+    from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
 
     return AutoencoderKLTemporalDecoder(
-        down_block_types=("DownEncoderBlock2D",) * len(config.block_out_channels),
-        block_out_channels=config.block_out_channels,
+        down_block_types=("DownEncoderBlock2D",) * len(config.block_out_channels),  # pyright: ignore[reportArgumentType]
+        block_out_channels=config.block_out_channels,  # pyright: ignore[reportArgumentType]
         layers_per_block=config.layers_per_block,
         latent_channels=config.latent_channels,
         scaling_factor=config.scaling_factor,

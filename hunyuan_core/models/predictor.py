@@ -1,0 +1,130 @@
+"""The UNet with the constants of one video: what the denoiser calls for each window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ..data import Branch
+from ..errors import ShapeError
+from .attention import Context, LayerContext
+from .unet import UNet
+
+
+class VideoContext:
+    """Keys and values of one video's tokens, projected once and cut to each window.
+
+    Image tokens are constants of the video and motion tokens constants of their frame, so the projections of spatial
+    cross-attention are kept. Temporal cross-attention sees the mean motion over the window; projecting 64 tokens anew
+    for each window is cheaper than keeping all frames'.
+
+    Args:
+        unet: The network whose projections are used.
+        image_tokens: (N, context_dim), device and dtype of the UNet.
+        motion_tokens: (T, N, context_dim), device and dtype of the UNet.
+        motion_scale: Factor of the motion tokens' attention.
+        max_cached_frames: Longer videos project their motion tokens window by window, so that memory does not grow with
+            the video (3 MB a frame in half precision at the released size).
+    """
+
+    def __init__(
+        self,
+        unet: UNet,
+        image_tokens: torch.Tensor,
+        motion_tokens: torch.Tensor,
+        motion_scale: float = 1.0,
+        max_cached_frames: int = 256,
+    ) -> None:
+        self.attentions = unet.cross_attentions
+        self.motion_tokens = motion_tokens
+        self.motion_scale = motion_scale
+        self.image = [attention.project_image(image_tokens[None, None]) for attention in self.attentions]
+        self.motion: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+        if len(motion_tokens) <= max_cached_frames:
+            self.motion = [self._project(i, motion_tokens[None]) for i in range(0, len(self.attentions), 2)]
+
+    def window(self, frames: torch.Tensor, num_image_rows: int, num_motion_rows: int) -> Context:
+        """Context of one window; frames are indices (n,) int64 on the tokens' device."""
+        layers = []
+        tokens = self.motion_tokens[frames][None] if num_motion_rows else None
+        mean = tokens.mean(1, keepdim=True) if tokens is not None else None
+        for i, attention in enumerate(self.attentions):
+            motion: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
+            if tokens is not None and mean is not None:
+                if attention.is_temporal:
+                    motion = self._project(i, mean)
+                elif self.motion is None:
+                    motion = self._project(i, tokens)
+                else:
+                    key, value = self.motion[i // 2]
+                    motion = key[:, frames], value[:, frames]
+            layers.append(LayerContext(*self.image[i], *motion))
+        return Context(tuple(layers), num_image_rows, num_motion_rows)
+
+    def _project(self, index: int, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        key, value = self.attentions[index].project_motion(tokens)
+        return key, value * self.motion_scale
+
+
+class VideoPredictor:
+    """Predicts v for windows of one video; implements ``sampling.Predictor``.
+
+    Args:
+        unet: On its device, in its dtype.
+        image_tokens: (N, context_dim).
+        motion_tokens: (T, N, context_dim).
+        image_latents: (4, h, w), not multiplied by the scaling factor.
+        added_time_ids: fps, motion_bucket_id, noise_aug_strength.
+        pose_features: (1 or T, C₀, h, w) of the pose guider; 1 where the pose image is the same in all frames.
+        motion_scale: Factor of the motion tokens' attention.
+        max_cached_frames: See ``VideoContext``.
+
+    Raises:
+        ShapeError: If the tokens' width is not the UNet's.
+    """
+
+    def __init__(
+        self,
+        unet: UNet,
+        image_tokens: torch.Tensor,
+        motion_tokens: torch.Tensor,
+        image_latents: torch.Tensor,
+        added_time_ids: Sequence[float],
+        pose_features: torch.Tensor | None = None,
+        motion_scale: float = 1.0,
+        max_cached_frames: int = 256,
+    ) -> None:
+        width = unet.config.cross_attention_dim
+        for name, tokens in (("image_tokens", image_tokens), ("motion_tokens", motion_tokens)):
+            if tokens.shape[-1] != width:
+                raise ShapeError(f"{name} must have {width} channels for this UNet; got shape {tuple(tokens.shape)}.")
+        weight = unet.conv_in.weight
+        self.unet = unet
+        self.device, self.dtype = weight.device, weight.dtype
+        self.image_latents = image_latents.to(weight)
+        wide = torch.promote_types(self.dtype, torch.float32)
+        self.added_time_ids = torch.tensor([list(added_time_ids)], dtype=wide, device=self.device)
+        self.pose_features = None if pose_features is None else pose_features.to(weight)
+        self.context = VideoContext(
+            unet, image_tokens.to(weight), motion_tokens.to(weight), motion_scale, max_cached_frames
+        )
+
+    def __call__(
+        self, x: torch.Tensor, timestep: float, frames: Sequence[int], branches: Sequence[Branch]
+    ) -> torch.Tensor:
+        """Predict v; see ``sampling.Predictor``. The result is on the UNet's device, in its dtype."""
+        indices = torch.tensor(frames, device=self.device)
+        x = x.to(self.device, self.dtype)
+        image_latents = self.image_latents.expand_as(x)
+        unconditional = torch.zeros_like(image_latents)
+        rows = [unconditional if branch is Branch.UNCONDITIONAL else image_latents for branch in branches]
+        sample = torch.stack([torch.cat([x, row], dim=1) for row in rows])
+        num_image_rows = sum(branch >= Branch.IMAGE for branch in branches)
+        num_motion_rows = sum(branch >= Branch.MOTION for branch in branches)
+        pose = self.pose_features
+        if pose is not None:
+            pose = (pose if len(pose) == 1 else pose[indices])[None]
+        time = torch.tensor([timestep], dtype=self.added_time_ids.dtype, device=self.device)
+        context = self.context.window(indices, num_image_rows, num_motion_rows)
+        return self.unet(sample, time, self.added_time_ids, context, pose)

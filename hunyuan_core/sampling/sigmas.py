@@ -1,0 +1,33 @@
+"""Noise levels."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import ConfigurationError
+
+SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 700.0, 7.0
+
+
+def karras_sigmas(
+    num_steps: int, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX, rho: float = RHO
+) -> torch.Tensor:
+    """Noise levels of Karras et al. 2022 (arXiv 2206.00364, eq. 5), with SVD's range.
+
+    Returns:
+        (num_steps + 1,) float32, descending from sigma_max to sigma_min, then 0.
+
+    Raises:
+        ConfigurationError: If there is no step.
+    """
+    if num_steps < 1:
+        raise ConfigurationError(f"num_inference_steps must be at least 1; got {num_steps}.")
+    ramp = torch.linspace(0, 1, num_steps, dtype=torch.float64)
+    high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    sigmas = (high + ramp * (low - high)) ** rho
+    return torch.cat([sigmas, sigmas.new_zeros(1)]).float()
+
+
+def skip_steps(num_steps: int, strength: float) -> int:
+    """Number of first steps that a strength below 1 leaves out: num_steps - int(num_steps · strength)."""
+    return num_steps - int(num_steps * strength)

@@ -7,12 +7,13 @@ from .denoiser import Denoiser, Predictor
 from .guidance import branch_weights, guidance_ramp
 from .noise import initial_noise
 from .samplers import sample_ddim, sample_euler
-from .sigmas import karras_sigmas, skip_steps
+from .sigmas import apply_strength, karras_sigmas
 from .windows import context_windows
 
 __all__ = [
     "Denoiser",
     "Predictor",
+    "apply_strength",
     "branch_weights",
     "context_windows",
     "guidance_ramp",
@@ -20,5 +21,4 @@ __all__ = [
     "karras_sigmas",
     "sample_ddim",
     "sample_euler",
-    "skip_steps",
 ]

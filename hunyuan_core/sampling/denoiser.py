@@ -47,7 +47,8 @@ class Denoiser:
     Args:
         predict: The model.
         num_frames: T, padding included.
-        sigmas: (steps + 1,) the full schedule, before any step is skipped by ``strength``.
+        sigmas: (steps + 1,) the levels of the steps that run. Release: with a strength below 1 the skipped steps count
+            neither for the shift nor for the ramps.
         config: Guidance and windows.
     """
 
@@ -90,7 +91,9 @@ class Denoiser:
         counts = [0] * self.num_frames
         for frames in context_windows(self.num_frames, config.context_window, config.context_overlap, shift):
             v = self.predict(x[frames] * scale_in, 0.25 * math.log(sigma), frames, tuple(weights))
-            total[frames] += sum(w * branch.to(x.dtype) for w, branch in zip(weights.values(), v, strict=True))
+            blended = torch.einsum("b,b...->...", v.new_tensor(list(weights.values()), dtype=x.dtype), v.to(x.dtype))
+            # Not `total[frames] +=`: in a video shorter than the window a frame appears more than once.
+            total.index_add_(0, torch.tensor(frames, device=x.device), blended)
             for frame in frames:
                 counts[frame] += 1
         v = total / torch.tensor(counts, dtype=x.dtype, device=x.device).view(-1, 1, 1, 1)

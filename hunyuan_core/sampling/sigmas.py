@@ -28,6 +28,14 @@ def karras_sigmas(
     return torch.cat([sigmas, sigmas.new_zeros(1)]).float()
 
 
-def skip_steps(num_steps: int, strength: float) -> int:
-    """Number of first steps that a strength below 1 leaves out: num_steps - int(num_steps · strength)."""
-    return num_steps - int(num_steps * strength)
+def apply_strength(sigmas: torch.Tensor, strength: float) -> torch.Tensor:
+    """Leave out the first steps: of n, the last int(n · strength) remain.
+
+    Raises:
+        ConfigurationError: If no step remains.
+    """
+    num_steps = len(sigmas) - 1
+    kept = int(num_steps * strength)
+    if not 1 <= kept <= num_steps:
+        raise ConfigurationError(f"strength must leave 1 to {num_steps} steps; got {strength}, which leaves {kept}.")
+    return sigmas[num_steps - kept :]

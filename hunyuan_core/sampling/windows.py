@@ -9,7 +9,8 @@ def context_windows(num_frames: int, window: int, overlap: int, shift: int = 0) 
     """Cover a video with windows that overlap.
 
     Windows start every ``window - overlap`` frames, all moved back by ``shift``; indices are taken modulo the number of
-    frames, so that the video is a circle and every window is full. A video that fits into one window is one window.
+    frames, so that the video is a circle and every window is full. A video shorter than a window goes around it more
+    than once; its frames then appear in it several times.
 
     Args:
         shift: Frames; the released sampler lets it grow from step to step, so that the seams move.
@@ -24,7 +25,5 @@ def context_windows(num_frames: int, window: int, overlap: int, shift: int = 0) 
         raise ConfigurationError(f"num_frames must be at least 1; got {num_frames}.")
     if not 0 <= overlap < window:
         raise ConfigurationError(f"context_overlap must be in [0, context_window); got {overlap} and {window}.")
-    if num_frames <= window:
-        return [list(range(num_frames))]
     starts = range(0, num_frames, window - overlap)
     return [[(start - shift + i) % num_frames for i in range(window)] for start in starts]

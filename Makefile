@@ -41,7 +41,7 @@ parity: install
 	GOLDEN_DIR="$(GOLDEN_DIR)" DATA_DIR="$(DATA_DIR)" $(PY) -m pytest tests/parity
 
 count: install
-	$(PY) -m benchmarks.count
+	$(PY) benchmarks/count.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

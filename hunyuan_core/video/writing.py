@@ -1,0 +1,271 @@
+"""Encoding to H.264 with the audio of another file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import MediaError, ShapeError
+from .decoding import clock_start, open_container
+from .files import replacing, temporary_beside, write_error
+from .timing import FrameClock
+
+if TYPE_CHECKING:
+    from av import Packet
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+
+VIDEO_SUFFIXES = (".mp4", ".mov")
+"""What write_video writes; both hold any frame rate exactly."""
+
+# Values of AVColorSpace (and of primaries and transfer) and AVColorRange, the same in every FFmpeg.
+_BT709 = 1
+_LIMITED, _FULL = 1, 2
+
+# SWS_BILINEAR, SWS_FULL_CHR_H_INP, SWS_ACCURATE_RND: without the last, colours shift by a fraction of a level.
+_EXACT_COLOURS = 0x2 | 0x4000 | 0x40000
+
+
+def write_video(
+    path: Path | str,
+    frames: Iterable[np.ndarray],
+    frame_rate: Fraction,
+    *,
+    timestamps: Sequence[Fraction] | None = None,
+    audio_from: Path | str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    crf: int = 17,
+) -> int:
+    """Encode frames as they come, as H.264 4:2:0 in BT.709, limited range; the file appears whole or not at all.
+
+    The audio packets of another file are copied as they are, at their own times and to their own end. 4:2:0 wants even
+    sides: the last row or column of an odd one is shown twice.
+
+    Args:
+        path: Its suffix must be one of VIDEO_SUFFIXES.
+        frames: (H, W, 3) uint8 RGB, all of one size.
+        frame_rate: Frames per second, exactly.
+        timestamps: Those of the VideoSource that gave the rate; None for a constant rate from 0 on.
+        audio_from: A file with video whose audio is carried over, if it has any.
+        metadata: Tags of the file, any keys.
+        crf: x264's quality, 0 lossless to 51; 17 is hard to tell from the original.
+
+    Returns:
+        Number of frames written.
+
+    Raises:
+        MediaError: If there are no frames, the folder cannot be written to, the disk is full, or the container cannot
+            hold the audio.
+        ShapeError: If a frame is not (H, W, 3) uint8 of the size of the first.
+        ConfigurationError: If the rate or the timestamps are unusable.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    frame_rate = Fraction(frame_rate)
+    clock = FrameClock.constant(frame_rate) if timestamps is None else FrameClock.variable(timestamps)
+    with replacing(path) as temporary, _opened_audio(audio_from) as source:
+        with _Encoder(path, temporary, frame_rate, clock, source, metadata or {}, crf) as encoder:
+            for frame in frames:
+                encoder.write(frame)
+        if encoder.num_frames == 0:
+            raise MediaError(f"Nothing to write to {path}: there are no frames; give a driving video that has some.")
+    return encoder.num_frames
+
+
+def check_writable(path: Path | str, *, audio_from: Path | str | None = None) -> None:
+    """Write a one-frame video beside the target and remove it, so that what must fail does so before the sampling.
+
+    Args:
+        audio_from: As in write_video; whether the container can hold its audio is found out too.
+
+    Raises:
+        MediaError: As write_video would raise it.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    rate = Fraction(25)
+    with temporary_beside(path.resolve()) as temporary, _opened_audio(audio_from) as source:
+        clock = FrameClock.constant(rate)
+        with _Encoder(path, temporary, rate, clock, source, {}, crf=17, has_whole_audio=False) as encoder:
+            encoder.write(np.zeros((64, 64, 3), np.uint8))
+
+
+class _Encoder:
+    """One output file. Errors name ``path``, although ``temporary`` is what is written."""
+
+    def __init__(
+        self,
+        path: Path,
+        temporary: Path,
+        frame_rate: Fraction,
+        clock: FrameClock,
+        source: InputContainer | None,
+        metadata: Mapping[str, str],
+        crf: int,
+        has_whole_audio: bool = True,
+    ) -> None:
+        import av
+
+        self.num_frames = 0
+        self._path = path
+        self._clock = clock
+        self._size: tuple[int, int] | None = None
+        self._num_packets = 0
+        self._has_whole_audio = has_whole_audio
+        with _blaming(path):
+            # use_metadata_tags: without it, mp4 keeps only the tags that iTunes knows.
+            self._output = av.open(str(temporary), "w", options={"movflags": "+faststart+use_metadata_tags"})
+        self._output.metadata.update(metadata)
+        self._video = self._output.add_stream("libx264", rate=frame_rate)
+        self._video.options = {"crf": str(crf)}
+        if clock.timestamps is not None:
+            self._video.options["bf"] = "0"  # packets then come in the order of frames, each with its own duration
+        self._audio = _AudioCopy(path, source, self._output)
+
+    def __enter__(self) -> _Encoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        from av.error import FFmpegError
+
+        try:
+            if kind is None and self.num_frames:
+                with _blaming(self._path):
+                    self._mux(self._video.encode(None))
+                    if self._has_whole_audio:
+                        self._audio.copy()
+                    self._output.close()
+        finally:
+            # After a failure, closing fails for the same reason; the first error is the one to report.
+            with contextlib.suppress(FFmpegError):
+                self._output.close()
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append a frame and the audio up to its time."""
+        from av import VideoFrame
+
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise ShapeError(
+                f"A frame must be (H, W, 3) uint8; frame {self.num_frames} is {frame.shape} {frame.dtype}."
+            )
+        height, width = frame.shape[:2]
+        self._size = self._size or (height, width)
+        if (height, width) != self._size:
+            raise ShapeError(
+                f"Frames must have one size: frame 0 is {self._size}, frame {self.num_frames} {frame.shape}."
+            )
+        even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        with _blaming(self._path):
+            if self.num_frames == 0:
+                self._start(*even.shape[:2])
+            picture = VideoFrame.from_ndarray(even, format="rgb24").reformat(
+                format="yuv420p",
+                src_colorspace=_BT709,
+                dst_colorspace=_BT709,
+                src_color_range=_FULL,
+                dst_color_range=_LIMITED,
+                interpolation=_EXACT_COLOURS,
+            )
+            picture.pts, picture.time_base = self._clock.ticks(self.num_frames), self._clock.time_base
+            self._mux(self._video.encode(picture))
+            self.num_frames += 1
+            self._audio.copy(until=picture.pts * self._clock.time_base)
+
+    def _start(self, height: int, width: int) -> None:
+        context = self._video.codec_context
+        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+        context.time_base = self._clock.time_base
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED
+
+    def _mux(self, packets: list[Packet]) -> None:
+        for packet in packets:
+            packet.duration = self._clock.ticks(self._num_packets + 1) - self._clock.ticks(self._num_packets)
+            self._num_packets += 1
+            self._output.mux(packet)
+
+
+class _AudioCopy:
+    """Carries the packets of all audio streams over, byte for byte and at their own times.
+
+    Raises:
+        MediaError: If the container cannot hold a stream; names its codec.
+    """
+
+    def __init__(self, path: Path, source: InputContainer | None, output: OutputContainer) -> None:
+        self._output = output
+        self._packets: Iterator[Packet] = iter(())
+        if source is not None and source.streams.audio:
+            streams = {}
+            for stream in source.streams.audio:
+                try:
+                    streams[stream.index] = output.add_stream_from_template(stream)
+                except ValueError as error:
+                    raise MediaError(
+                        f"{path.suffix} cannot hold the {stream.codec_context.name} audio of {source.name}; convert "
+                        "that file's audio to AAC, or leave the audio out."
+                    ) from error
+            self._packets = _audio_packets(source, streams)
+        self._next = next(self._packets, None)
+
+    def copy(self, until: Fraction | None = None) -> None:
+        """Write the packets that are due at a time in seconds, or all that are left."""
+        while (packet := self._next) is not None:
+            if until is not None and (packet.dts or 0) * packet.time_base > until:
+                break
+            self._output.mux(packet)
+            self._next = next(self._packets, None)
+
+
+def _audio_packets(source: InputContainer, streams: Mapping[int, AudioStream]) -> Iterator[Packet]:
+    from av.error import FFmpegError
+
+    start = clock_start(source)
+    try:
+        for packet in source.demux(source.streams.audio):
+            if packet.pts is None or packet.dts is None:  # the empty packet that ends a stream
+                continue
+            offset = round(start / packet.time_base)
+            packet.pts, packet.dts = packet.pts - offset, packet.dts - offset
+            packet.stream = streams[packet.stream_index]
+            yield packet
+    except FFmpegError as error:
+        raise MediaError(
+            f"The audio of {source.name} cannot be read ({error.strerror}); copy or convert that file, or leave the "
+            "audio out."
+        ) from error
+
+
+@contextlib.contextmanager
+def _opened_audio(path: Path | str | None) -> Iterator[InputContainer | None]:
+    if path is None:
+        yield None
+        return
+    with open_container(Path(path)) as container:
+        yield container
+
+
+@contextlib.contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Report what the library cannot write as the fault of the output."""
+    from av.error import FFmpegError
+
+    try:
+        yield
+    except FFmpegError as error:
+        raise write_error(path, error.errno, error.strerror) from error
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise MediaError(
+            f"Cannot write {path}: the suffix must be one of {', '.join(VIDEO_SUFFIXES)}; rename the output."
+        )

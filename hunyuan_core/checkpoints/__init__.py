@@ -1,0 +1,27 @@
+"""Weight files: find, download, convert, verify, and read them without executing anything they hold."""
+
+from .conversion import convert
+from .downloading import download, licence_text
+from .files import FILES, ModelFile, ModelFiles, Source, default_folder, find_models
+from .loading import build_network, load_into
+from .reading import read_shapes, read_state_dict
+from .reports import FileReport
+from .verification import verify
+
+__all__ = [
+    "FILES",
+    "FileReport",
+    "ModelFile",
+    "ModelFiles",
+    "Source",
+    "build_network",
+    "convert",
+    "default_folder",
+    "download",
+    "find_models",
+    "licence_text",
+    "load_into",
+    "read_shapes",
+    "read_state_dict",
+    "verify",
+]

@@ -1,0 +1,106 @@
+"""Filling networks from files, with memory for the weights once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from ..errors import WeightsError
+from .files import recognise
+from .reading import read_state_dict
+
+_SHOWN_KEYS = 3
+
+ModuleT = TypeVar("ModuleT", bound=torch.nn.Module)
+
+
+def build_network(
+    factory: Callable[[], ModuleT],
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> ModuleT:
+    """Build a network without memory for its initial weights, and fill it.
+
+    Args:
+        factory: Makes the network; called with the meta device as the default device.
+        path: As for ``load_into``, and so are the rest and the errors.
+    """
+    with torch.device("meta"):
+        module = factory()
+    return load_into(module, path, dtype=dtype, device=device)
+
+
+def load_into(
+    module: ModuleT,
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> ModuleT:
+    """Replace a network's tensors by those of a file; the network may be on the meta device.
+
+    Args:
+        module: The network; it is changed only if the file fits.
+        dtype: Type of the floating-point tensors; the file's own if not given. Integers keep theirs.
+
+    Returns:
+        The same network, in eval mode, its parameters without gradients.
+
+    Raises:
+        WeightsError: If the file cannot be read, or its keys or shapes are not the network's.
+        RuntimeError: If the network has a tensor on the meta device that no file can fill.
+    """
+    path = Path(path)
+    state_dict = read_state_dict(path)
+    check_layout(shapes_of(module.state_dict()), shapes_of(state_dict), path)
+    for key, tensor in state_dict.items():
+        state_dict[key] = tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+    module.load_state_dict(state_dict, strict=True, assign=True)
+    left = [name for name, tensor in chain(module.named_parameters(), module.named_buffers()) if tensor.is_meta]
+    if left:
+        raise RuntimeError(
+            f"{type(module).__name__} keeps {', '.join(left)} outside its state dict, so on the meta device they have "
+            "no value; make them persistent buffers or compute them in forward()."
+        )
+    return module.eval().requires_grad_(False)
+
+
+def shapes_of(state_dict: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """Shape of each tensor."""
+    return {key: tuple(tensor.shape) for key, tensor in state_dict.items()}
+
+
+def check_layout(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Compare the keys and shapes of a file with those that a network has.
+
+    Raises:
+        WeightsError: If they differ; counts the differences, names the first of each sort, and says whose weights the
+            file holds where its keys tell.
+    """
+    missing = [key for key in expected if key not in found]
+    extra = [key for key in found if key not in expected]
+    misshapen = [
+        f"{key} is {found[key]} and not {shape}"
+        for key, shape in expected.items()
+        if key in found and found[key] != shape
+    ]
+    differences = [
+        f"{len(entries)} {title} ({', '.join(entries[:_SHOWN_KEYS])}{', …' if len(entries) > _SHOWN_KEYS else ''})"
+        for title, entries in (("missing", missing), ("unexpected", extra), ("of another shape", misshapen))
+        if entries
+    ]
+    if not differences:
+        return
+    actual = recognise(found)
+    is_other = actual is not None and recognise(expected) is not actual
+    hint = f"this looks like {Path(actual.filename).name}, {actual.purpose}" if actual and is_other else ""
+    raise WeightsError(
+        f"{path} does not fit the network: {'; '.join(differences)}"
+        f"{'; ' + hint if hint else ''}. Put the right file in its place (`hunyuan-portrait verify` checks them all)."
+    )

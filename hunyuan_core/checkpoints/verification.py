@@ -1,0 +1,79 @@
+"""Checking a models folder: what is there, missing, damaged, or not what its name says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from .. import models
+from ..errors import WeightsError
+from .files import FILES, ModelFile, default_folder, locate
+from .integrity import check_archive, check_is_weights, check_sha256, damaged, is_archive
+from .loading import check_layout, shapes_of
+from .reading import read_shapes
+from .reports import FileReport, Progress, Status
+
+_SIZE_TOLERANCE = 0.02
+
+
+def verify(
+    folder: str | Path | None = None,
+    *,
+    build: Callable[[str], torch.nn.Module] = models.build,
+    on_progress: Progress | None = None,
+) -> list[FileReport]:
+    """Check every file of a models folder.
+
+    Networks: keys and shapes, and the checksums inside a ``.pth``. Other files: the published SHA-256, or the size.
+    No tensor is loaded.
+
+    Args:
+        folder: As for ``find_models``.
+        build: Builds a network by its name, for sizes other than the released; called on the meta device.
+        on_progress: Called with the file's name, the files done and their number, before each and after the last.
+
+    Returns:
+        One report for each file the model has, in the order of ``FILES``.
+    """
+    folder = Path(folder).expanduser() if folder is not None else default_folder()
+    reports = []
+    for index, file in enumerate(FILES):
+        if on_progress:
+            on_progress(file.filename, index, len(FILES))
+        reports.append(_verify_file(folder, file, build))
+    if on_progress:
+        on_progress("", len(FILES), len(FILES))
+    return reports
+
+
+def _verify_file(folder: Path, file: ModelFile, build: Callable[[str], torch.nn.Module]) -> FileReport:
+    path = locate(folder, file)
+    if path is None:
+        needed = "" if file.is_required else f"optional, for {file.purpose}; "
+        return FileReport(file, folder / file.filename, "missing", f"{needed}fetch it with `hunyuan-portrait download`")
+    status: Status = "damaged"
+    try:
+        check_is_weights(path)
+        if not file.is_network:
+            _check_bytes(path, file)
+            return FileReport(file, path, "present")
+        found = read_shapes(path)
+        if is_archive(path):
+            check_archive(path)
+        with torch.device("meta"):
+            expected = shapes_of(build(file.name).state_dict())
+        status = "wrong layout"
+        check_layout(expected, found, path)
+    except WeightsError as error:
+        return FileReport(file, path, status, str(error).removeprefix(f"{path} "))
+    return FileReport(file, path, "present", f"{len(found)} tensors")
+
+
+def _check_bytes(path: Path, file: ModelFile) -> None:
+    size = path.stat().st_size
+    if file.sha256 is not None:
+        check_sha256(path, file.sha256)
+    elif path.suffix == ".onnx" and abs(size - file.size) > _SIZE_TOLERANCE * file.size:
+        raise damaged(path, f"has {size} bytes where about {file.size} are expected")

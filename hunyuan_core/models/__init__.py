@@ -14,6 +14,18 @@ from .unet import UNet
 from .vae import build_vae
 from .vision import TokenProjection, VisionEncoder
 
+__all__ = [
+    "NETWORKS",
+    "ExpressionEncoder",
+    "HeadPoseEncoder",
+    "MotionRefiner",
+    "PoseGuider",
+    "TokenProjection",
+    "UNet",
+    "VisionEncoder",
+    "build",
+]
+
 NETWORKS = ("unet", "vision", "token_projection", "expression", "head_pose", "refiner", "pose_guider", "vae")
 """Names of the networks of one model, one weight file each."""
 

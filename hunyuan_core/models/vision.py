@@ -170,8 +170,8 @@ class TokenProjection(nn.Module):
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(config.num_image_tokens, config.num_tokens))
-        self.bias = nn.Parameter(torch.empty(config.num_image_tokens))
+        linear = nn.Linear(config.num_tokens, config.num_image_tokens)
+        self.weight, self.bias = linear.weight, linear.bias
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(B, tokens, C) to (B, num_image_tokens, C)."""

@@ -17,7 +17,7 @@ CORE = ROOT / "hunyuan_core"
 LAYERS = [
     {"errors", "optional", "onnx_session", "config", "data"},
     {"models", "faces", "pose", "sampling"},
-    {"checkpoints", "video", "paste_back"},
+    {"checkpoints", "video", "paste_back", "motion", "appearance"},
     {"pipeline"},
     {"cli", "__init__"},
 ]

@@ -1,0 +1,122 @@
+"""From driving frames to motion tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+
+from .data import FaceTrack, Motion
+from .errors import ConfigurationError, ShapeError
+from .faces.crops import head_pose_crop, motion_crop, square_box
+from .faces.intensity import chunk_intensities
+from .models.motion_refiner import MotionRefiner
+from .models.residual import ExpressionEncoder, HeadPoseEncoder
+
+INTENSITY_CHUNK = 25
+"""Frames that share one pair of motion intensities."""
+
+
+def encode_motion(
+    frames: Iterable[np.ndarray],
+    track: FaceTrack,
+    expression: ExpressionEncoder,
+    head_pose: HeadPoseEncoder,
+    refiner: MotionRefiner,
+    on_progress: Callable[[int], None] | None = None,
+) -> Motion:
+    """Turn driving frames into motion, holding one chunk of frames in memory at a time.
+
+    Args:
+        frames: (H, W, 3) uint8 RGB each, the frames that the track was made of.
+        track: The face in each frame.
+        expression: Runs in its own dtype and on its own device, like the other two; released: float32.
+        on_progress: Called after each chunk with the number of frames that are done.
+
+    Raises:
+        ShapeError: If there are fewer or more frames than entries in the track.
+    """
+    intensities = chunk_intensities(track.landmarks, INTENSITY_CHUNK)
+    weight = expression.resnet50.conv1.weight
+    tokens, rotations, translations = [], [], []
+    for (head, face), chunk in zip(intensities, _chunks(frames, track), strict=True):
+        motion_crops, pose_crops = (_to_tensor(crops).to(weight) for crops in chunk)
+        levels = (torch.full((len(motion_crops),), level, device=weight.device) for level in (head, face))
+        refined = refiner(expression(motion_crops), *levels)
+        # Release: the head-pose encoder is fed x·2 + 1.
+        rotation, translation = head_pose(pose_crops * 2 + 1)
+        tokens.append(assemble_tokens(refined, rotation, translation).float().cpu())
+        rotations.append(rotation.float().cpu())
+        translations.append(translation.float().cpu())
+        if on_progress is not None:
+            on_progress(sum(map(len, tokens)))
+    return Motion(
+        torch.cat(tokens),
+        tuple(head for head, _ in intensities),
+        tuple(face for _, face in intensities),
+        torch.cat(rotations),
+        torch.cat(translations),
+    )
+
+
+def assemble_tokens(refined: torch.Tensor, rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
+    """Join the refined motion of each frame with its head pose, which all tokens of the frame repeat.
+
+    Args:
+        refined: (T, N, C).
+        rotation: (T, 3), degrees.
+        translation: (T, 3).
+
+    Returns:
+        (T, N, C + 6).
+    """
+    # Release: the translation is multiplied by zero.
+    pose = torch.cat([rotation, translation * 0], dim=-1)
+    return torch.cat([refined, pose[:, None].expand(-1, refined.shape[1], -1)], dim=-1)
+
+
+def pad_motion_tokens(tokens: torch.Tensor, num_frames: int) -> torch.Tensor:
+    """Fade the motion in before the first frame and out after the last.
+
+    Frame i of n in front is the first frame's tokens times i / n, frame i behind the last frame's times 1 - i / n.
+
+    Args:
+        tokens: (T, N, C).
+        num_frames: Frames to add at each end.
+
+    Returns:
+        (T + 2 · num_frames, N, C).
+
+    Raises:
+        ConfigurationError: If the number is negative.
+    """
+    if num_frames < 0:
+        raise ConfigurationError(f"num_padding_frames must be at least 0; got {num_frames}.")
+    ramp = (torch.arange(num_frames, dtype=tokens.dtype, device=tokens.device) / max(num_frames, 1)).view(-1, 1, 1)
+    return torch.cat([tokens[:1] * ramp, tokens, tokens[-1:] * (1 - ramp)])
+
+
+def _chunks(frames: Iterable[np.ndarray], track: FaceTrack) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
+    """Motion crops and head-pose crops of INTENSITY_CHUNK frames at a time."""
+    iterator = iter(frames)
+    square: tuple[int, int, int, int] | None = None
+    for start in range(0, len(track), INTENSITY_CHUNK):
+        landmarks = track.landmarks[start : start + INTENSITY_CHUNK]
+        motion_crops, pose_crops = [], []
+        for points, frame in zip(landmarks, islice(iterator, len(landmarks)), strict=False):
+            square = square or square_box(track.boxes[0], *frame.shape[:2])
+            motion_crops.append(motion_crop(frame, points, track.boxes[0]))
+            pose_crops.append(head_pose_crop(frame, square))
+        if len(motion_crops) < len(landmarks):
+            found = start + len(motion_crops)
+            raise ShapeError(f"The face track has {len(track)} frames but the video only {found}; track it again.")
+        yield motion_crops, pose_crops
+    if next(iterator, None) is not None:
+        raise ShapeError(f"The video has more frames than the {len(track)} of the face track; track it again.")
+
+
+def _to_tensor(images: list[np.ndarray]) -> torch.Tensor:
+    """(H, W, 3) uint8 images to (T, 3, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255

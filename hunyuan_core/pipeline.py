@@ -1,0 +1,286 @@
+"""All stages together: the networks of one model on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .appearance import encode_appearance, encode_identity
+from .checkpoints import build_network, find_models
+from .config import ModelConfig, SamplingConfig
+from .data import Appearance, Branch, Face, FaceTrack, Motion
+from .errors import HunyuanPortraitError, ShapeError
+from .faces.crops import reference_crop, square_box, to_crop
+from .faces.identity import ArcFace
+from .models import NETWORKS, ExpressionEncoder, HeadPoseEncoder, MotionRefiner, PoseGuider, UNet, build
+from .models.predictor import VideoPredictor
+from .models.vae import decode_frames
+from .models.vision import TokenProjection, VisionEncoder
+from .motion import encode_motion, pad_motion_tokens
+from .pose.drawing import black_pose
+from .sampling import (
+    Denoiser,
+    Predictor,
+    apply_strength,
+    context_windows,
+    initial_noise,
+    karras_sigmas,
+    sample_euler,
+)
+
+FULL_PRECISION = ("expression", "head_pose", "refiner")
+"""Release: the motion networks run in float32 whatever the others do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """The networks of one model, ready to run; made by ``from_pretrained`` or ``untrained_tiny``.
+
+    Attributes:
+        arcface: None where identity is not used; the image encoder then gets a zero vector.
+    """
+
+    unet: UNet
+    vision: VisionEncoder
+    token_projection: TokenProjection
+    expression: ExpressionEncoder
+    head_pose: HeadPoseEncoder
+    refiner: MotionRefiner
+    pose_guider: PoseGuider
+    vae: Any
+    arcface: ArcFace | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        has_identity: bool = True,
+    ) -> Pipeline:
+        """Load the released weights.
+
+        Args:
+            folder: The models folder; as in ``checkpoints.find_models``.
+            device: None chooses CUDA, then MPS, then the CPU.
+            dtype: Of UNet, image encoder, token projection, pose guider and VAE decoder; None is float16 on a GPU and
+                float32 on the CPU. The motion networks and the VAE's encoder are float32 always, as released.
+            has_identity: Whether to load ArcFace. Without it (drawings, animals) the identity is a zero vector.
+
+        Raises:
+            WeightsError: If a file is missing, damaged or of another model.
+        """
+        files = find_models(folder)
+        device = default_device() if device is None else torch.device(device)
+        dtype = default_dtype(device) if dtype is None else dtype
+        arcface = ArcFace(files.path("arcface")) if has_identity else None
+        networks = {}
+        for name in NETWORKS:
+            is_full = name in FULL_PRECISION
+            networks[name] = build_network(
+                lambda name=name: build(name),
+                files.path(name),
+                dtype=torch.float32 if is_full else dtype,
+                device=device,
+            )
+        return cls(**networks, arcface=arcface)._with_full_precision_encoder()
+
+    @classmethod
+    def untrained_tiny(cls, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Pipeline:
+        """Build a tiny network of random weights, always the same ones; its pictures are noise."""
+        device = default_device() if device is None else torch.device(device)
+        dtype = default_dtype(device) if dtype is None else dtype
+        networks = {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            for name in NETWORKS:
+                network = build(name, ModelConfig.tiny()).eval().requires_grad_(False)
+                # Not network.to(): diffusers' own warns of what is meant here.
+                nn.Module.to(network, device, torch.float32 if name in FULL_PRECISION else dtype)
+                networks[name] = network
+        return cls(**networks)._with_full_precision_encoder()
+
+    def _with_full_precision_encoder(self) -> Pipeline:
+        # Release: the VAE encodes in float32 and decodes in the working dtype.
+        self.vae.encoder.float()
+        self.vae.quant_conv.float()
+        return self
+
+    @torch.inference_mode()
+    def encode_appearance(
+        self, portrait: np.ndarray, face: Face, *, size: int = 512, config: SamplingConfig | None = None
+    ) -> Appearance:
+        """Encode the portrait.
+
+        Args:
+            portrait: (H, W, 3) uint8 RGB.
+            face: Its box chooses the square, its landmarks align the crop for ArcFace.
+            size: Side of the square that is animated, a multiple of 8 (released: 512).
+            config: Seed and strength of the noise augmentation.
+        """
+        config = config or SamplingConfig()
+        reference = reference_crop(portrait, face.box, size)
+        id_embedding = None
+        if self.arcface is not None:
+            square = square_box(face.box, *portrait.shape[:2])
+            id_embedding = encode_identity(reference, to_crop(face.landmarks, square, size), self.arcface)
+        return encode_appearance(
+            reference,
+            id_embedding,
+            self.vision,
+            self.token_projection,
+            self.vae,
+            config.noise_aug_strength,
+            config.seed,
+        )
+
+    @torch.inference_mode()
+    def encode_motion(
+        self, frames: Iterable[np.ndarray], track: FaceTrack, on_progress: Callable[[int], None] | None = None
+    ) -> Motion:
+        """Encode the driving video; see ``motion.encode_motion``."""
+        return encode_motion(frames, track, self.expression, self.head_pose, self.refiner, on_progress)
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        appearance: Appearance,
+        motion: Motion,
+        config: SamplingConfig | None = None,
+        *,
+        pose_images: np.ndarray | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> torch.Tensor:
+        """Sample the latents of the video.
+
+        Args:
+            appearance: Of the portrait.
+            motion: Of T driving frames.
+            config: Settings of the run.
+            pose_images: (1 or T, H, W, 3) uint8 RGB, the size that is animated; None is black, as released.
+            on_progress: Called after each call of the UNet with the number of calls made and their total.
+
+        Returns:
+            (T + 2 · num_padding_frames, 4, h, w) float32 on the CPU, multiplied by the VAE's scaling factor.
+
+        Raises:
+            ShapeError: If the pose images do not fit the portrait or the motion.
+            HunyuanPortraitError: If the half precision overflows.
+        """
+        config = config or SamplingConfig()
+        tokens = pad_motion_tokens(motion.tokens, config.num_padding_frames)
+        sigmas = apply_strength(karras_sigmas(config.num_inference_steps), config.strength)
+        predictor = VideoPredictor(
+            self.unet,
+            appearance.image_tokens,
+            tokens,
+            appearance.image_latents,
+            (config.fps, config.motion_bucket_id, config.noise_aug_strength),
+            self._pose_features(pose_images, appearance, len(motion), config.num_padding_frames),
+            config.motion_scale,
+        )
+        denoiser = Denoiser(_counted(predictor, len(tokens), sigmas, config, on_progress), len(tokens), sigmas, config)
+        latents = appearance.image_latents.to(predictor.device)
+        noise = initial_noise((len(tokens), *latents.shape), config.seed).to(latents)
+        x = latents * self.vae.config.scaling_factor + noise * sigmas[0]
+        x = sample_euler(denoiser, x, sigmas).cpu()
+        if not torch.isfinite(x).all():
+            raise HunyuanPortraitError(
+                f"The latents are not finite: the UNet overflowed in {self.unet.conv_in.weight.dtype}; "
+                "run in another precision (bf16, or fp32 on cards without it)."
+            )
+        return x
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        latents: torch.Tensor,
+        config: SamplingConfig | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Decode latents to frames and drop the padding.
+
+        Args:
+            latents: Of ``sample``.
+            config: The same as for ``sample``.
+            on_progress: Called after each frame that was handed out, with their number so far.
+
+        Yields:
+            (H, W, 3) uint8 RGB.
+        """
+        config = config or SamplingConfig()
+        first, last = config.num_padding_frames, len(latents) - config.num_padding_frames
+        num_done = 0
+        device = self.vae.decoder.conv_in.weight.device
+        for chunk in decode_frames(self.vae, latents.to(device), config.decode_chunk_size, first, last):
+            pixels = ((chunk / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+            for frame in pixels.permute(0, 2, 3, 1).cpu().numpy():
+                yield frame
+                num_done += 1
+                if on_progress is not None:
+                    on_progress(num_done)
+
+    def _pose_features(
+        self, pose_images: np.ndarray | None, appearance: Appearance, num_frames: int, num_padding: int
+    ) -> torch.Tensor:
+        """Pose guider's map, (1, C₀, h, w) for a constant pose image, else one per frame and padding frame."""
+        h, w = appearance.image_latents.shape[-2:]
+        if pose_images is None:
+            pose_images = black_pose(h * 8, w * 8)[None]
+        if pose_images.shape[1:] != (h * 8, w * 8, 3) or len(pose_images) not in (1, num_frames):
+            raise ShapeError(
+                f"pose_images must be ({num_frames}, {h * 8}, {w * 8}, 3), or one image for all frames; "
+                f"got {pose_images.shape}."
+            )
+        weight = self.pose_guider.conv_in.weight
+        features = []
+        for image in pose_images:
+            pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(weight) / 255
+            features.append(self.pose_guider(pixels))
+        if len(features) > 1:
+            # Release: padding has the pose image of the first frame, at both ends.
+            features = [features[0]] * num_padding + features + [features[0]] * num_padding
+        return torch.cat(features)
+
+
+def default_device() -> torch.device:
+    """CUDA (or ROCm) where there is one, then Apple's MPS, then the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """Released: float16. The CPU computes in float32, because its half precision is slower."""
+    return torch.float32 if device.type == "cpu" else torch.float16
+
+
+def _counted(
+    predictor: Predictor,
+    num_frames: int,
+    sigmas: torch.Tensor,
+    config: SamplingConfig,
+    on_progress: Callable[[int, int], None] | None,
+) -> Predictor:
+    """Report each call of a predictor."""
+    if on_progress is None:
+        return predictor
+    num_windows = len(context_windows(num_frames, config.context_window, config.context_overlap))
+    total = num_windows * (len(sigmas) - 1)
+    num_done = 0
+
+    def predict(x: torch.Tensor, timestep: float, frames: Sequence[int], branches: Sequence[Branch]) -> torch.Tensor:
+        nonlocal num_done
+        v = predictor(x, timestep, frames, branches)
+        num_done += 1
+        on_progress(num_done, total)
+        return v
+
+    return predict

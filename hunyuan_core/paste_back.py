@@ -65,7 +65,8 @@ class PasteBack:
 
 def _ramp(length: int, border_ratio: float) -> np.ndarray:
     border = int(length * border_ratio)
+    rise = np.linspace(0, 1, border)
     ramp = np.ones(length)
-    ramp[:border] = np.linspace(0, 1, border)
-    ramp[length - border :] = np.linspace(1, 0, border)
+    ramp[:border] = rise
+    ramp[length - border :] = rise[::-1]
     return ramp

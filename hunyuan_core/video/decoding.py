@@ -48,7 +48,7 @@ class VideoDecoder:
             self.has_audio = bool(container.streams.audio)
         first_frames = list(islice(self.frames(), 2))
         if not first_frames:
-            raise MediaError(f"{path} has a video stream but not one frame in it; copy or export it again.")
+            raise _damaged(path, 0, "its video stream is empty")
         self.height, self.width = first_frames[0].shape[:2]
         self.is_still = len(first_frames) == 1
 
@@ -91,25 +91,33 @@ class VideoDecoder:
         """Give each frame, and its pixels' width over their height."""
         from av.error import FFmpegError
 
-        num_frames, end = 0, Fraction(0)
+        num_frames = num_packets = 0
+        end = Fraction(0)
         with open_container(self.path) as container:
             stream = find_video(container)
             stream.thread_type = "AUTO"
+            tick = stream.time_base or Fraction(0)
+            frame_duration = 1 / (stream.guessed_rate or _UNTIMED_RATE)
             pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
             try:
                 for packet in container.demux(stream):
                     if packet.is_corrupt:
+                        for frame in stream.decode(None):  # the whole frames that the decoder still holds
+                            yield frame, pixel_aspect
+                            num_frames += 1
                         raise _damaged(self.path, num_frames, "its data is cut off")
+                    if packet.pts is not None:
+                        num_packets += 1
+                        end = max(end, packet.pts * tick + ((packet.duration or 0) * tick or frame_duration))
                     for frame in packet.decode():
                         yield frame, pixel_aspect
                         num_frames += 1
-                    if packet.pts is not None and stream.time_base is not None:
-                        # One frame's duration of tolerance: files round what they announce.
-                        end = max(end, (packet.pts + 2 * (packet.duration or 0)) * stream.time_base)
             except FFmpegError as error:
                 raise _damaged(self.path, num_frames, error.strerror or str(error)) from error
-            if end < _announced_end(stream):
-                raise _damaged(self.path, num_frames, f"{float(_announced_end(stream)):.2f} s were announced")
+            # Files round what they announce, and some exaggerate; but those hold all the packets that they count.
+            is_counted = 0 < stream.frames <= num_packets
+            if not is_counted and _announced_end(stream) > end + frame_duration:
+                raise _damaged(self.path, num_frames, f"it announces {float(_announced_end(stream)):.2f} s")
 
 
 @contextmanager
@@ -130,6 +138,8 @@ def open_container(path: Path) -> Iterator[InputContainer]:
             "copy or download it again, or convert it to mp4."
         ) from error
     with container:
+        if container.format.name == "tty":  # FFmpeg plays any text as a film of a terminal
+            raise MediaError(f"{path} is a text file; give a video.")
         yield container
 
 
@@ -178,6 +188,8 @@ def _announced_end(stream: VideoStream) -> Fraction:
 
 
 def _damaged(path: Path, num_frames: int, reason: str) -> MediaError:
+    if num_frames == 0:
+        return MediaError(f"{path} has not one whole frame ({reason}); copy or download it again, or export it anew.")
     return MediaError(
         f"{path} breaks off at frame {num_frames} ({reason}); copy or download it again, or cut the video before it."
     )

@@ -19,6 +19,9 @@ MIN_PORTRAIT_SIDE = 64
 """Pixels; a face in anything smaller has fewer pixels than one cell of the latents."""
 
 
+_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP")
+
+
 def read_image(path: Path | str, *, min_side: int = MIN_PORTRAIT_SIDE) -> np.ndarray:
     """Read an image as it is meant to be seen.
 
@@ -49,7 +52,7 @@ class ImageFrames:
     """The frames of an image file: one, or those of an animated GIF, PNG or WebP.
 
     Attributes:
-        durations: Milliseconds that each frame is shown; None for an image that does not move.
+        is_animated: Whether there are several frames; the pages of a document are not frames.
 
     Raises:
         MediaError: If the file is missing, damaged or not an image.
@@ -57,18 +60,30 @@ class ImageFrames:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.durations: tuple[float, ...] | None = None
         with _opened(path) as image:
-            if getattr(image, "n_frames", 1) > 1 and getattr(image, "is_animated", False):
-                self.durations = tuple(_duration(frame) for frame in ImageSequence.Iterator(image))
+            self.is_animated = image.format in _ANIMATED_FORMATS and getattr(image, "is_animated", False)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Decode from the first frame on, (H, W, 3) uint8 RGB."""
+        if not self.is_animated:
+            yield read_image(self.path, min_side=1)
+            return
         with _opened(self.path) as image:
             for frame in ImageSequence.Iterator(image):
-                yield _to_rgb(frame if self.durations else ImageOps.exif_transpose(frame), self.path)
-                if self.durations is None:  # further pages of a document are not frames
-                    break
+                yield _to_rgb(frame, self.path)
+
+    def durations(self) -> list[float]:
+        """Milliseconds that each frame is shown.
+
+        Raises:
+            MediaError: If a frame is damaged.
+        """
+        durations = []
+        with _opened(self.path) as image:
+            for frame in ImageSequence.Iterator(image):
+                frame.load()  # a WebP file says the duration no earlier
+                durations.append(_duration(frame))
+        return durations
 
 
 def write_image(path: Path | str, image: np.ndarray) -> None:

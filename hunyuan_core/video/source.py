@@ -102,7 +102,7 @@ def open_video(path: Path | str, *, frame_rate: Fraction | None = None) -> Video
     if path.suffix.lower() not in _MAYBE_ANIMATED:
         return _VideoFile(path)
     images = ImageFrames(path)
-    return _AnimatedImage(path, images) if images.durations else _HeldFrame(path, next(iter(images)))
+    return _AnimatedImage(path, images) if images.is_animated else _HeldFrame(path, next(iter(images)))
 
 
 class _VideoFile(VideoSource):
@@ -130,7 +130,7 @@ class _AnimatedImage(VideoSource):
 
     def _find_timing(self) -> Timing:
         times = [Fraction(0)]
-        for duration in self._images.durations or ():
+        for duration in self._images.durations():
             times.append(times[-1] + Fraction(duration) / 1000)
         return find_timing(times, Fraction(0), ())
 

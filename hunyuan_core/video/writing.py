@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +28,8 @@ VIDEO_SUFFIXES = (".mp4", ".mov")
 # Values of AVColorSpace (and of primaries and transfer) and AVColorRange, the same in every FFmpeg.
 _BT709 = 1
 _LIMITED, _FULL = 1, 2
+
+_MAX_SIDE = 16384
 
 # SWS_BILINEAR, SWS_FULL_CHR_H_INP, SWS_ACCURATE_RND: without the last, colours shift by a fraction of a level.
 _EXACT_COLOURS = 0x2 | 0x4000 | 0x40000
@@ -62,7 +65,7 @@ def write_video(
     Raises:
         MediaError: If there are no frames, the folder cannot be written to, the disk is full, or the container cannot
             hold the audio.
-        ShapeError: If a frame is not (H, W, 3) uint8 of the size of the first.
+        ShapeError: If a frame is not (H, W, 3) uint8 of the size of the first, or too large for H.264.
         ConfigurationError: If the rate or the timestamps are unusable.
     """
     path = Path(path)
@@ -115,10 +118,11 @@ class _Encoder:
         self.num_frames = 0
         self._path = path
         self._clock = clock
+        self._source = source
         self._size: tuple[int, int] | None = None
         self._num_packets = 0
         self._has_whole_audio = has_whole_audio
-        with _blaming(path):
+        with _blaming(path, source):
             # use_metadata_tags: without it, mp4 keeps only the tags that iTunes knows.
             self._output = av.open(str(temporary), "w", options={"movflags": "+faststart+use_metadata_tags"})
         self._output.metadata.update(metadata)
@@ -138,7 +142,7 @@ class _Encoder:
 
         try:
             if kind is None and self.num_frames:
-                with _blaming(self._path):
+                with _blaming(self._path, self._source):
                     self._mux(self._video.encode(None))
                     if self._has_whole_audio:
                         self._audio.copy()
@@ -163,7 +167,7 @@ class _Encoder:
                 f"Frames must have one size: frame 0 is {self._size}, frame {self.num_frames} {frame.shape}."
             )
         even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        with _blaming(self._path):
+        with _blaming(self._path, self._source):
             if self.num_frames == 0:
                 self._start(*even.shape[:2])
             picture = VideoFrame.from_ndarray(even, format="rgb24").reformat(
@@ -180,6 +184,10 @@ class _Encoder:
             self._audio.copy(until=picture.pts * self._clock.time_base)
 
     def _start(self, height: int, width: int) -> None:
+        if max(height, width) > _MAX_SIDE:
+            raise ShapeError(
+                f"H.264 holds at most {_MAX_SIDE} pixels a side, but the frames are {width}x{height}; scale them down."
+            )
         context = self._video.codec_context
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
         context.time_base = self._clock.time_base
@@ -209,10 +217,7 @@ class _AudioCopy:
                 try:
                     streams[stream.index] = output.add_stream_from_template(stream)
                 except ValueError as error:
-                    raise MediaError(
-                        f"{path.suffix} cannot hold the {stream.codec_context.name} audio of {source.name}; convert "
-                        "that file's audio to AAC, or leave the audio out."
-                    ) from error
+                    raise _audio_refused(path, source) from error
             self._packets = _audio_packets(source, streams)
         self._next = next(self._packets, None)
 
@@ -244,6 +249,15 @@ def _audio_packets(source: InputContainer, streams: Mapping[int, AudioStream]) -
         ) from error
 
 
+def _audio_refused(path: Path, source: InputContainer) -> MediaError:
+    codecs = " and ".join(sorted({stream.codec_context.name for stream in source.streams.audio}))
+    others = " or ".join(suffix for suffix in VIDEO_SUFFIXES if suffix != path.suffix.lower())
+    return MediaError(
+        f"{path.suffix} cannot hold the {codecs} audio of {source.name}; write {others}, convert that audio to AAC "
+        "first, or leave it out."
+    )
+
+
 @contextlib.contextmanager
 def _opened_audio(path: Path | str | None) -> Iterator[InputContainer | None]:
     if path is None:
@@ -254,13 +268,16 @@ def _opened_audio(path: Path | str | None) -> Iterator[InputContainer | None]:
 
 
 @contextlib.contextmanager
-def _blaming(path: Path) -> Iterator[None]:
-    """Report what the library cannot write as the fault of the output."""
+def _blaming(path: Path, source: InputContainer | None) -> Iterator[None]:
+    """Report what the library cannot write as the fault of the output, or of audio that does not fit it."""
     from av.error import FFmpegError
 
     try:
         yield
     except FFmpegError as error:
+        # Not before the end does the library find some audio impossible (PCM without a channel layout in mp4).
+        if error.errno == errno.EINVAL and source is not None and source.streams.audio:
+            raise _audio_refused(path, source) from error
         raise write_error(path, error.errno, error.strerror) from error
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
     from av.stream import Stream
+    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
 _UNTIMED_RATE = Fraction(25)
@@ -61,10 +62,13 @@ class VideoDecoder:
         Raises:
             MediaError: If the file is damaged or cut; names the frame.
         """
+        from av.video.reformatter import VideoReformatter
+
         size = None
+        reformatter = VideoReformatter()  # a frame's own method makes a new one each time
         for frame, pixel_aspect in self._decode():
             size = size or (round(frame.width * pixel_aspect), frame.height)
-            yield _turn_upright(_to_rgb(frame, *size), _display_matrix(frame))
+            yield _turn_upright(_to_rgb(reformatter, frame, *size), _display_matrix(frame))
 
     def timing(self) -> Timing:
         """Decode the whole stream, without conversion to RGB, for the times of its frames.
@@ -77,14 +81,14 @@ class VideoDecoder:
             stream = find_video(container)
             tick, start = stream.time_base, clock_start(container)
             rates = stream.guessed_rate, stream.average_rate, stream.base_rate
-            packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+            packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
+            ends = [None if packet.pts is None else packet.pts + (packet.duration or 0) for packet in packets]
         rate = rates[0] or _UNTIMED_RATE
         times = [value * tick - start for value in pts if value is not None and tick is not None]
-        is_timed = len(times) == len(pts) and all(packet.pts is not None for packet in packets)
-        if not tick or not is_timed or any(b <= a for a, b in pairwise(times)):
+        if not tick or None in pts or None in ends or any(b <= a for a, b in pairwise(times)):
             # Some files (AVI, bare streams) say in which order frames are decoded, not when they are shown.
             return Timing(len(pts), rate)
-        end = max((packet.pts or 0) + (packet.duration or 0) for packet in packets) * tick - start
+        end = max(value for value in ends if value is not None) * tick - start
         return find_timing([*times, end if end > times[-1] else times[-1] + 1 / rate], tick, rates)
 
     def _decode(self) -> Iterator[tuple[VideoFrame, Fraction]]:
@@ -195,13 +199,14 @@ def _damaged(path: Path, num_frames: int, reason: str) -> MediaError:
     )
 
 
-def _to_rgb(frame: VideoFrame, width: int, height: int) -> np.ndarray:
+def _to_rgb(reformatter: VideoReformatter, frame: VideoFrame, width: int, height: int) -> np.ndarray:
     """Convert to (height, width, 3) uint8 RGB by the matrix and range that the frame names."""
     # As players do where a file says nothing. Release: the same for its 512x512 material (pinned by frame0, frame60
     # of golden/cases/face_crops).
     guess = _BT709 if frame.height >= _HD_HEIGHT else _BT601
     has_alpha = any(component.is_alpha for component in frame.format.components)
-    pixels = frame.reformat(
+    pixels = reformatter.reformat(
+        frame,
         width=width,
         height=height,
         format="rgba" if has_alpha else "rgb24",

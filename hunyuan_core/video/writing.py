@@ -114,8 +114,10 @@ class _Encoder:
         has_whole_audio: bool = True,
     ) -> None:
         import av
+        from av.video.reformatter import VideoReformatter
 
         self.num_frames = 0
+        self._reformatter = VideoReformatter()
         self._path = path
         self._clock = clock
         self._source = source
@@ -170,7 +172,8 @@ class _Encoder:
         with _blaming(self._path, self._source):
             if self.num_frames == 0:
                 self._start(*even.shape[:2])
-            picture = VideoFrame.from_ndarray(even, format="rgb24").reformat(
+            picture = self._reformatter.reformat(
+                VideoFrame.from_ndarray(even, format="rgb24"),
                 format="yuv420p",
                 src_colorspace=_BT709,
                 dst_colorspace=_BT709,

@@ -18,7 +18,7 @@ LAYERS = [
     {"errors", "optional", "onnx_session", "config", "data"},
     {"models", "faces", "pose", "sampling"},
     {"checkpoints", "video", "paste_back", "motion", "appearance"},
-    {"pipeline"},
+    {"pipeline", "inspection", "demo"},
     {"cli", "__init__"},
 ]
 BESIDE = {

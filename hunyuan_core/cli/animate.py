@@ -1,0 +1,185 @@
+"""``hunyuan-portrait animate``: the main job."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..checkpoints import find_models
+from ..checkpoints.integrity import sha256_of
+from ..config import SamplingConfig
+from ..errors import ConfigurationError
+from ..faces.crops import square_box
+from ..paste_back import PasteBack
+from ..pipeline import Pipeline
+from ..video import check_writable, read_image, write_video
+from .options import (
+    DTYPES,
+    add_face_options,
+    add_models_option,
+    add_sampling_options,
+    find_driving,
+    find_face,
+    find_track,
+    sampling_config,
+)
+from .progress import bar, say, warn
+
+UNTRAINED = "untrained-tiny"
+UNTRAINED_REDUCTION = 4
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``animate``."""
+    parser = commands.add_parser(
+        "animate",
+        help="animate a portrait by a driving video",
+        description="Animate a portrait by the motion of a driving video. Frame count, frame rate and audio are the "
+        "driving video's.",
+    )
+    parser.add_argument("--portrait", type=Path, required=True, metavar="P", help="image of the face to animate")
+    parser.add_argument(
+        "--driving", type=Path, required=True, metavar="V", help="video, GIF or folder of images that gives the motion"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="O", help="video to write: .mp4, .mov or .mkv")
+    add_run_options(parser)
+    add_face_options(parser, ("portrait", "driving"))
+    add_sampling_options(parser)
+    parser.set_defaults(run=animate)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Offer what to compute with and what to write."""
+    parser.add_argument(
+        "--weights",
+        choices=("released", UNTRAINED),
+        default="released",
+        help=f"{UNTRAINED} tries the whole chain without weights; its picture is noise",
+    )
+    add_models_option(parser)
+    parser.add_argument("--size", type=int, default=512, help="side of the animated square (default: 512)")
+    parser.add_argument(
+        "--full-resolution", action="store_true", help="paste the result back into the whole portrait, at its own size"
+    )
+    parser.add_argument(
+        "--no-identity", action="store_true", help="leave out ArcFace, where there is no human face (drawings, animals)"
+    )
+    parser.add_argument("--device", help="torch device (default: CUDA, then MPS, then the CPU)")
+    parser.add_argument(
+        "--dtype",
+        choices=tuple(DTYPES),
+        help="precision of all but the motion networks (default: fp16 on a GPU, as released; fp32 on the CPU)",
+    )
+    parser.add_argument("--crf", type=int, default=17, help="quality of the video, 0 lossless to 51 (default: 17)")
+
+
+def animate(options: argparse.Namespace) -> int:
+    """Run the command."""
+    # What can fail without a network fails first.
+    config = sampling_config(options)
+    if options.size % 8 or options.size < 64:
+        raise ConfigurationError(f"--size must be a multiple of 8 and at least 64; got {options.size}.")
+    if options.weights == "released":
+        find_models(options.models)
+    portrait = read_image(options.portrait)
+    video = find_driving(options)
+    audio_from = video.path if video.has_audio else None
+    check_writable(options.out, audio_from=audio_from)
+    face = find_face(portrait, options, "portrait")
+
+    pipeline = _load(options)
+    track = find_track(video, options)
+    size = _working_size(options)
+    appearance = pipeline.encode_appearance(portrait, face, size=size, config=config)
+    if pipeline.arcface is None and options.weights == "released":
+        say("Identity: none, a zero vector.")
+    with bar("Encoding motion", "frame", len(track)) as update:
+        motion = pipeline.encode_motion(video, track, update)
+    with bar("Sampling", "window") as update:
+        latents = pipeline.sample(appearance, motion, config, on_progress=update)
+    with bar("Decoding", "frame", len(track)) as update:
+        frames = _enlarged(pipeline.decode(latents, config, update), options.size)
+        if options.full_resolution:
+            frames = map(PasteBack(portrait, np.array(square_box(face.box, *portrait.shape[:2]))), frames)
+        write_video(
+            options.out,
+            frames,
+            video.frame_rate,
+            timestamps=video.timestamps,
+            audio_from=audio_from,
+            metadata=_metadata(options, config),
+            crf=options.crf,
+        )
+    print(options.out)
+    return 0
+
+
+def _load(options: argparse.Namespace) -> Pipeline:
+    dtype = None if options.dtype is None else DTYPES[options.dtype]
+    if options.weights == UNTRAINED:
+        size = _working_size(options)
+        warn(
+            f"{UNTRAINED}: the networks are tiny and untrained, so THE PICTURE IS NOISE; they compute {size}x{size} "
+            f"pixels, enlarged to {options.size}x{options.size}. Get the released weights by: hunyuan-portrait download"
+        )
+        return Pipeline.untrained_tiny(device=options.device, dtype=dtype)
+    say("Loading the released weights (for academic, non-commercial use only)")
+    return Pipeline.from_pretrained(
+        options.models, device=options.device, dtype=dtype, has_identity=not options.no_identity
+    )
+
+
+def _working_size(options: argparse.Namespace) -> int:
+    """Side of the square that the networks compute: noise is not worth the time of the full size."""
+    if options.weights != UNTRAINED:
+        return options.size
+    return max(options.size // UNTRAINED_REDUCTION // 8 * 8, 64)
+
+
+def _enlarged(frames: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    import cv2
+
+    for frame in frames:
+        yield frame if len(frame) == size else cv2.resize(frame, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def _metadata(options: argparse.Namespace, config: SamplingConfig) -> dict[str, str]:
+    """Tags that tell a synthetic video from a recording and hold what is needed to make it again."""
+    settings = {
+        "software": f"hunyuan-portrait {__version__}",
+        "weights": options.weights,
+        "portrait": _fingerprint(options.portrait),
+        "driving": _fingerprint(options.driving),
+        "size": options.size,
+        "full_resolution": options.full_resolution,
+        "dtype": options.dtype or "default",
+        **asdict(config),
+    }
+    for name in (
+        "portrait_box",
+        "portrait_landmarks",
+        "portrait_face",
+        "driving_box",
+        "driving_landmarks",
+        "driving_face",
+    ):
+        if (value := getattr(options, name)) is not None:
+            settings[name] = value
+    return {
+        "comment": "Synthetic video: a portrait animated by a computer, not a recording. "
+        f"Made by hunyuan-portrait {__version__} with seed {config.seed}.",
+        "hunyuan_portrait": json.dumps(settings),
+    }
+
+
+def _fingerprint(path: Path) -> dict[str, str]:
+    if path.is_dir():
+        return {"name": path.name}
+    return {"name": path.name, "sha256": sha256_of(path)}

@@ -1,0 +1,226 @@
+"""Options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..checkpoints import FILES, default_folder
+from ..checkpoints.files import locate
+from ..config import SamplingConfig
+from ..data import Face, FaceTrack
+from ..errors import ConfigurationError, MissingDependencyError
+from ..faces.detection import FaceChoice, FaceDetector, create_detector, select_face
+from ..faces.tracking import smooth_track, track_faces
+from ..optional import require
+from ..video import VideoSource, open_video
+from .progress import bar, say, warn
+
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+SAMPLING_HELP = {
+    "num_inference_steps": "denoising steps",
+    "seed": "of the noise; the same seed gives the same video on every device",
+    "strength": "share of the steps that run, in (0, 1]",
+    "image_guidance_scale": "weight of the appearance, at the first and (if given) the last step",
+    "motion_guidance_scale": "weight of the motion, at the first and (if given) the last step",
+    "motion_scale": "factor of the motion tokens' attention",
+    "context_window": "frames that are denoised together",
+    "context_overlap": "frames that neighbouring windows share",
+    "context_shift": "frames by which the windows move from step to step",
+    "num_padding_frames": "frames that fade the motion in and out at the ends, not kept",
+    "fps": "micro-condition of the model, not the rate of the output",
+    "motion_bucket_id": "micro-condition of the model",
+    "noise_aug_strength": "noise on the portrait before it is encoded",
+    "decode_chunk_size": "frames that are decoded together",
+}
+
+
+def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    """Offer every field of SamplingConfig under its name."""
+    group = parser.add_argument_group("sampling (defaults as released)")
+    for field in fields(SamplingConfig):
+        default = field.default
+        is_ramp = isinstance(default, tuple)
+        kind = type(default[0]) if isinstance(default, tuple) else type(default)
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=float if field.name == "motion_bucket_id" else kind,
+            nargs="+" if is_ramp else None,
+            default=default,
+            metavar="SCALE" if is_ramp else "N",
+            help=f"{SAMPLING_HELP[field.name]} (default: {default[0] if isinstance(default, tuple) else default})",
+        )
+
+
+def sampling_config(options: argparse.Namespace) -> SamplingConfig:
+    """Read SamplingConfig from the options.
+
+    Raises:
+        ConfigurationError: If a value is out of range, or a ramp has more than two values.
+    """
+    values = {field.name: getattr(options, field.name) for field in fields(SamplingConfig)}
+    for name in ("image_guidance_scale", "motion_guidance_scale"):
+        if len(values[name]) > 2:
+            raise ConfigurationError(f"--{name.replace('_', '-')} takes one value, or a first and a last one.")
+        values[name] = (values[name][0], values[name][-1])
+    return SamplingConfig(**values)
+
+
+def add_models_option(parser: argparse.ArgumentParser) -> None:
+    """Offer the models folder."""
+    parser.add_argument(
+        "--models",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the weight files (default: $HUNYUAN_PORTRAIT_MODELS, else a folder in the user's cache)",
+    )
+
+
+def add_face_options(parser: argparse.ArgumentParser, subjects: tuple[str, ...]) -> None:
+    """Offer detector, choice of face and hand-given faces for each subject (``portrait``, ``driving``)."""
+    group = parser.add_argument_group("faces")
+    group.add_argument(
+        "--detector",
+        choices=("auto", "yoloface", "mediapipe", "insightface"),
+        default="auto",
+        help="face detector; auto takes the first of these that is there (released: yoloface)",
+    )
+    group.add_argument(
+        "--detector-model", type=Path, metavar="FILE", help="the detector's own file, if not in --models"
+    )
+    for subject in subjects:
+        group.add_argument(
+            f"--{subject}-face",
+            metavar="INDEX|X,Y",
+            help=f"which face of the {subject}: place from left to right, or a point in it (default: the largest)",
+        )
+        group.add_argument(
+            f"--{subject}-box", metavar="X1,Y1,X2,Y2", help=f"the face of the {subject} by hand (drawings, animals)"
+        )
+        group.add_argument(
+            f"--{subject}-landmarks",
+            metavar="X,Y,…",
+            help="five points by hand: eyes, nose, mouth corners, left before right as seen in the picture",
+        )
+    if "driving" in subjects:
+        group.add_argument(
+            "--smooth-track",
+            type=int,
+            default=1,
+            metavar="FRAMES",
+            help="average the driving face over so many frames against jitter (default: 1, off as released)",
+        )
+        group.add_argument("--frame-rate", metavar="RATE", help="of a folder of images, e.g. 30000/1001 (default: 25)")
+
+
+def find_detector(options: argparse.Namespace, subject: str) -> FaceDetector:
+    """Make the detector for a subject.
+
+    Raises:
+        ConfigurationError: If the options are malformed, or no detector is there; says how to get one.
+    """
+    box = _numbers(options, subject, "box", 4)
+    landmarks = _numbers(options, subject, "landmarks", 10)
+    if box is not None or landmarks is not None:
+        return create_detector("manual", box=box, landmarks=None if landmarks is None else landmarks.reshape(5, 2))
+    folder = options.models or default_folder()
+    yoloface = next(file for file in FILES if file.name == "yoloface")
+    candidates = {
+        "yoloface": options.detector_model or locate(folder, yoloface),
+        "mediapipe": options.detector_model or _existing(folder / "face_landmarker.task"),
+        "insightface": options.detector_model or _existing(folder / "insightface"),
+    }
+    if options.detector != "auto":
+        return create_detector(options.detector, model_path=candidates[options.detector])
+    if options.detector_model is not None:
+        raise ConfigurationError("--detector-model needs --detector, to tell whose file it is.")
+    for name, path in candidates.items():
+        if path is not None and _is_installed(name):
+            return create_detector(name, model_path=path)
+    raise ConfigurationError(
+        f"No face detector is there for the {subject}: put yoloface_v5m.pt (hunyuan-portrait download) or MediaPipe's "
+        f"face_landmarker.task (and pip install mediapipe) into {folder}, or give the face by hand with --{subject}-box."
+    )
+
+
+def find_face(image: np.ndarray, options: argparse.Namespace, subject: str) -> Face:
+    """Find the chosen face of a still picture."""
+    return select_face(find_detector(options, subject).detect(image), _choice(options, subject))
+
+
+def find_track(video: VideoSource, options: argparse.Namespace) -> FaceTrack:
+    """Follow the chosen face through the driving video, with a progress bar and a report of what was filled."""
+    with bar("Detecting faces", "frame", video.num_frames) as update:
+        track = track_faces(
+            video, find_detector(options, "driving"), _choice(options, "driving"), lambda i: update(i + 1)
+        )
+    if filled := track.filled_frames:
+        shown = ", ".join(map(str, filled[:20])) + (", …" if len(filled) > 20 else "")
+        warn(f"{len(filled)} of {len(track)} frames show no face; filled from their neighbours: {shown}")
+    return smooth_track(track, options.smooth_track) if options.smooth_track != 1 else track
+
+
+def find_driving(options: argparse.Namespace) -> VideoSource:
+    """Open the driving video; a still image is held for a clip, with a warning."""
+    rate = None
+    if options.frame_rate is not None:
+        try:
+            rate = Fraction(options.frame_rate)
+        except (ValueError, ZeroDivisionError):
+            raise ConfigurationError(
+                f"--frame-rate is a number or a fraction such as 30000/1001; got {options.frame_rate!r}."
+            ) from None
+    video = open_video(options.driving, frame_rate=rate)
+    if video.is_still:
+        video = video.held()
+        warn(
+            f"{options.driving} is a single picture, held for {video.num_frames} frames. The model knows motion only, "
+            "so its head pose may come out wrong; a short clip drives better."
+        )
+    say(f"Driving video: {video.num_frames} frames of {video.width}x{video.height}, {video.frame_rate} per second")
+    return video
+
+
+def _choice(options: argparse.Namespace, subject: str) -> FaceChoice:
+    text = getattr(options, f"{subject}_face")
+    if text is None:
+        return FaceChoice()
+    if text.isdigit():
+        return FaceChoice(index=int(text))
+    x, y = _parse(text, f"--{subject}-face", 2)
+    return FaceChoice(position=(float(x), float(y)))
+
+
+def _numbers(options: argparse.Namespace, subject: str, what: str, count: int) -> np.ndarray | None:
+    text = getattr(options, f"{subject}_{what}")
+    return None if text is None else _parse(text, f"--{subject}-{what}", count)
+
+
+def _parse(text: str, option: str, count: int) -> np.ndarray:
+    try:
+        numbers = np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        numbers = np.empty(0)
+    if len(numbers) != count:
+        raise ConfigurationError(f"{option} takes {count} numbers separated by commas; got {text!r}.")
+    return numbers
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.exists() else None
+
+
+def _is_installed(detector: str) -> bool:
+    if detector == "yoloface":
+        return True
+    try:
+        require(detector, "face detection", f"pip install {detector}")
+    except MissingDependencyError:
+        return False
+    return True

@@ -88,6 +88,7 @@ def _read_pickle(path: Path) -> object:
         AttributeError,
         EOFError,
         LookupError,
+        OSError,
         RuntimeError,
         TypeError,
         ValueError,

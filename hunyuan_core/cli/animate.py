@@ -48,7 +48,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--driving", type=Path, required=True, metavar="V", help="video, GIF or folder of images that gives the motion"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="O", help="video to write: .mp4, .mov or .mkv")
+    parser.add_argument("--out", type=Path, required=True, metavar="O", help="video to write: .mp4 or .mov")
     add_run_options(parser)
     add_face_options(parser, ("portrait", "driving"))
     add_sampling_options(parser)
@@ -126,8 +126,8 @@ def _load(options: argparse.Namespace) -> Pipeline:
     if options.weights == UNTRAINED:
         size = _working_size(options)
         warn(
-            f"{UNTRAINED}: the networks are tiny and untrained, so THE PICTURE IS NOISE; they compute {size}x{size} "
-            f"pixels, enlarged to {options.size}x{options.size}. Get the released weights by: hunyuan-portrait download"
+            f"{UNTRAINED}: the networks are tiny and untrained, so THE PICTURE IS NOISE (computed at {size}x{size} "
+            f"pixels, shown at {options.size}x{options.size}). Get the released weights by: hunyuan-portrait download"
         )
         return Pipeline.untrained_tiny(device=options.device, dtype=dtype)
     say("Loading the released weights (for academic, non-commercial use only)")

@@ -144,8 +144,9 @@ def find_detector(options: argparse.Namespace, subject: str) -> FaceDetector:
         if path is not None and _is_installed(name):
             return create_detector(name, model_path=path)
     raise ConfigurationError(
-        f"No face detector is there for the {subject}: put yoloface_v5m.pt (hunyuan-portrait download) or MediaPipe's "
-        f"face_landmarker.task (and pip install mediapipe) into {folder}, or give the face by hand with --{subject}-box."
+        f"No face detector is there for the {subject}: put yoloface_v5m.pt (hunyuan-portrait download) or "
+        f"MediaPipe's face_landmarker.task (and pip install mediapipe) into {folder}, or give the face by hand with "
+        f"--{subject}-box."
     )
 
 

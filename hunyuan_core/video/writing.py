@@ -129,7 +129,8 @@ class _Encoder:
             self._output = av.open(str(temporary), "w", options={"movflags": "+faststart+use_metadata_tags"})
         self._output.metadata.update(metadata)
         self._video = self._output.add_stream("libx264", rate=frame_rate)
-        self._video.options = {"crf": str(crf)}
+        # x264's macroblock tree reads uninitialised memory at widths like 64 or 720, and the file varies with it.
+        self._video.options = {"crf": str(crf), "x264-params": "mbtree=0"}
         if clock.timestamps is not None:
             self._video.options["bf"] = "0"  # packets then come in the order of frames, each with its own duration
         self._audio = _AudioCopy(path, source, self._output)

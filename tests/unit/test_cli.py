@@ -320,7 +320,7 @@ def test_verify_reports_what_is_missing(tmp_path, capsys):
 
 
 def test_download_needs_the_licences_accepted(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115, PTH123
+    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115
 
     assert main(["download", "--models", str(tmp_path)]) == 2
 

@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from .. import __version__
 from ..checkpoints import find_models
 from ..checkpoints.integrity import sha256_of
 from ..config import SamplingConfig
+from ..data import Face
 from ..errors import ConfigurationError
-from ..faces.crops import square_box
+from ..faces.crops import reference_crop, square_box
 from ..paste_back import PasteBack
 from ..pipeline import Pipeline
-from ..video import check_writable, read_image, write_video
+from ..pose.dwpose import DWPose
+from ..pose.keypoints import WholeBodyDetector
+from ..pose.sequence import draw_skeletons
+from ..video import VideoSource, check_writable, read_image, write_video
 from .options import (
     DTYPES,
     add_face_options,
@@ -34,6 +39,7 @@ from .progress import bar, say, warn
 
 UNTRAINED = "untrained-tiny"
 UNTRAINED_REDUCTION = 4
+DWPOSE_FILE, YOLOX_FILE = "dw-ll_ucoco_384.onnx", "yolox_l.onnx"
 
 
 def add_commands(commands: Any) -> None:
@@ -71,6 +77,23 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-identity", action="store_true", help="leave out ArcFace, where there is no human face (drawings, animals)"
     )
+    parser.add_argument(
+        "--pose",
+        choices=("black", "skeleton"),
+        default="black",
+        help="pose images: black as released, or the driver's skeleton (DWPose) fitted to the portrait",
+    )
+    parser.add_argument(
+        "--dwpose",
+        type=Path,
+        metavar="FOLDER",
+        help=f"for --pose skeleton: holds {DWPOSE_FILE}, and {YOLOX_FILE} if wanted",
+    )
+    parser.add_argument(
+        "--same-person",
+        action="store_true",
+        help="for --pose skeleton: portrait and driver are one person, keep the eyes",
+    )
     parser.add_argument("--device", help="torch device (default: CUDA, then MPS, then the CPU)")
     parser.add_argument(
         "--dtype",
@@ -86,6 +109,9 @@ def animate(options: argparse.Namespace) -> int:
     config = sampling_config(options)
     if options.size % 8 or options.size < 64:
         raise ConfigurationError(f"--size must be a multiple of 8 and at least 64; got {options.size}.")
+    if options.out.resolve() in (options.portrait.resolve(), options.driving.resolve()):
+        raise ConfigurationError(f"--out {options.out} is also an input and would be lost; choose another name.")
+    device = _find_device(options)
     if options.weights == "released":
         find_models(options.models)
     portrait = read_image(options.portrait)
@@ -93,8 +119,9 @@ def animate(options: argparse.Namespace) -> int:
     audio_from = video.path if video.has_audio else None
     check_writable(options.out, audio_from=audio_from)
     face = find_face(portrait, options, "portrait")
+    detector = _find_pose_detector(options)
 
-    pipeline = _load(options)
+    pipeline = _load(options, device)
     track = find_track(video, options)
     size = _working_size(options)
     appearance = pipeline.encode_appearance(portrait, face, size=size, config=config)
@@ -102,8 +129,9 @@ def animate(options: argparse.Namespace) -> int:
         say("Identity: none, a zero vector.")
     with bar("Encoding motion", "frame", len(track)) as update:
         motion = pipeline.encode_motion(video, track, update)
+    poses = None if detector is None else _skeletons(options, detector, portrait, face, video, size)
     with bar("Sampling", "window") as update:
-        latents = pipeline.sample(appearance, motion, config, on_progress=update)
+        latents = pipeline.sample(appearance, motion, config, pose_images=poses, on_progress=update)
     with bar("Decoding", "frame", len(track)) as update:
         frames = _enlarged(pipeline.decode(latents, config, update), options.size)
         if options.full_resolution:
@@ -121,7 +149,50 @@ def animate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load(options: argparse.Namespace) -> Pipeline:
+def _find_pose_detector(options: argparse.Namespace) -> WholeBodyDetector | None:
+    if options.pose == "black":
+        return None
+    if options.dwpose is None:
+        raise ConfigurationError(f"--pose skeleton needs --dwpose, the folder that holds {DWPOSE_FILE}.")
+    yolox = options.dwpose / YOLOX_FILE
+    return DWPose(options.dwpose / DWPOSE_FILE, yolox if yolox.exists() else None)
+
+
+def _skeletons(
+    options: argparse.Namespace,
+    detector: WholeBodyDetector,
+    portrait: np.ndarray,
+    face: Face,
+    video: VideoSource,
+    size: int,
+) -> np.ndarray:
+    reference = reference_crop(portrait, face.box, size)
+    with bar("Detecting poses", "frame", video.num_frames) as update:
+        return draw_skeletons(
+            reference,
+            video,
+            detector,
+            is_cross_reenactment=not options.same_person,
+            on_frame=lambda i: update(i + 1),
+        )
+
+
+def _find_device(options: argparse.Namespace) -> torch.device | None:
+    if options.device is None:
+        return None
+    try:
+        device = torch.device(options.device)
+        torch.empty(1, device=device)
+    # Torch raises AssertionError for a build without CUDA, RuntimeError for the rest.
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigurationError(
+            f"--device {options.device} cannot be used ({reason}); leave it out, or give cpu, cuda, cuda:1 or mps."
+        ) from error
+    return device
+
+
+def _load(options: argparse.Namespace, device: torch.device | None) -> Pipeline:
     dtype = None if options.dtype is None else DTYPES[options.dtype]
     if options.weights == UNTRAINED:
         size = _working_size(options)
@@ -129,11 +200,9 @@ def _load(options: argparse.Namespace) -> Pipeline:
             f"{UNTRAINED}: the networks are tiny and untrained, so THE PICTURE IS NOISE (computed at {size}x{size} "
             f"pixels, shown at {options.size}x{options.size}). Get the released weights by: hunyuan-portrait download"
         )
-        return Pipeline.untrained_tiny(device=options.device, dtype=dtype)
+        return Pipeline.untrained_tiny(device=device, dtype=dtype)
     say("Loading the released weights (for academic, non-commercial use only)")
-    return Pipeline.from_pretrained(
-        options.models, device=options.device, dtype=dtype, has_identity=not options.no_identity
-    )
+    return Pipeline.from_pretrained(options.models, device=device, dtype=dtype, has_identity=not options.no_identity)
 
 
 def _working_size(options: argparse.Namespace) -> int:
@@ -159,6 +228,7 @@ def _metadata(options: argparse.Namespace, config: SamplingConfig) -> dict[str, 
         "driving": _fingerprint(options.driving),
         "size": options.size,
         "full_resolution": options.full_resolution,
+        "pose": options.pose,
         "dtype": options.dtype or "default",
         **asdict(config),
     }

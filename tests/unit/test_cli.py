@@ -212,6 +212,22 @@ class Broken:
         return portrait, driving, ["--weights", "released", "--models", str(folder)], "hunyuan-portrait download"
 
     @staticmethod
+    def output_over_an_input(folder, portrait, driving):
+        return portrait, driving, ["--out", str(driving)], "also an input"
+
+    @staticmethod
+    def unknown_device(folder, portrait, driving):
+        return portrait, driving, ["--device", "abacus"], "--device abacus"
+
+    @staticmethod
+    def absent_device(folder, portrait, driving):
+        return portrait, driving, ["--device", "cuda:99"], "--device cuda:99"
+
+    @staticmethod
+    def skeleton_without_dwpose(folder, portrait, driving):
+        return portrait, driving, ["--pose", "skeleton"], "--dwpose"
+
+    @staticmethod
     def three_guidance_scales(folder, portrait, driving):
         return portrait, driving, ["--image-guidance-scale", "1", "2", "3"], "--image-guidance-scale"
 

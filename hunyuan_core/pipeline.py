@@ -34,8 +34,8 @@ from .sampling import (
     sample_euler,
 )
 
-FULL_PRECISION = ("expression", "head_pose", "refiner")
-"""Release: the motion networks run in float32 whatever the others do."""
+FULL_PRECISION = ("expression", "head_pose", "refiner", "vae")
+"""Release: the motion networks and the VAE's encoder run in float32 whatever the others do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ class Pipeline:
                 dtype=torch.float32 if is_full else dtype,
                 device=device,
             )
-        return cls(**networks, arcface=arcface)._with_full_precision_encoder()
+        return cls(**networks, arcface=arcface)._with_decoder_in(dtype)
 
     @classmethod
     def untrained_tiny(cls, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Pipeline:
@@ -105,12 +105,11 @@ class Pipeline:
                 # Not network.to(): diffusers' own warns of what is meant here.
                 nn.Module.to(network, device, torch.float32 if name in FULL_PRECISION else dtype)
                 networks[name] = network
-        return cls(**networks)._with_full_precision_encoder()
+        return cls(**networks)._with_decoder_in(dtype)
 
-    def _with_full_precision_encoder(self) -> Pipeline:
-        # Release: the VAE encodes in float32 and decodes in the working dtype.
-        self.vae.encoder.float()
-        self.vae.quant_conv.float()
+    def _with_decoder_in(self, dtype: torch.dtype) -> Pipeline:
+        # The VAE was made in float32, so that its encoder's weights are never rounded to the working dtype.
+        self.vae.decoder.to(dtype)
         return self
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""The released size fits: a whole run on the CPU below 12 GB. Needs no golden folder, as the recipe makes the weights."""
+"""The released size fits: a whole run on the CPU below 12 GB. Needs no golden folder: the recipe makes the weights."""
 
 from __future__ import annotations
 

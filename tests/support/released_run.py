@@ -21,7 +21,7 @@ from hunyuan_core.models import NETWORKS
 from hunyuan_core.pipeline import Pipeline
 
 SIZE, NUM_FRAMES = 64, 2
-CONFIG = SamplingConfig(num_inference_steps=2, context_window=4, context_overlap=1, num_padding_frames=1)
+CONFIG = SamplingConfig(num_inference_steps=2, context_window=4, context_overlap=0, num_padding_frames=1)
 
 
 def main() -> int:

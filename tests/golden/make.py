@@ -58,7 +58,7 @@ RUN = {
 def main() -> int:
     """Compute and write every case."""
     T, N, C = 3, 4, 32
-    image, motion = normal(3, 1, N, C).expand(-1, T, -1, -1).clone(), normal(3, T, N, C)
+    image, motion = normal(3, T, N, C), normal(3, T, N, C).flip(1)
     image[0] = motion[0] = motion[1] = 0
     write(
         "unet_small",

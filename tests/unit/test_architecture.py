@@ -15,7 +15,7 @@ CORE = ROOT / "hunyuan_core"
 
 # Each layer may import the layers before it; inside a layer only the arrows in BESIDE are allowed.
 LAYERS = [
-    {"errors", "optional", "onnx_session", "config", "data"},
+    {"errors", "optional", "onnx_session", "config", "data", "boxes"},
     {"models", "faces", "pose", "sampling"},
     {"checkpoints", "video", "paste_back", "motion", "appearance"},
     {"pipeline", "inspection", "demo"},

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from plain import plain_sample
 from hunyuan_core.config import SamplingConfig
 from hunyuan_core.data import Appearance, Face, FaceTrack, Motion
 from hunyuan_core.errors import ConfigurationError, HunyuanPortraitError, ShapeError
+from hunyuan_core.faces.crops import image_encoder_input, reference_crop
 from hunyuan_core.models import VisionEncoder
 from hunyuan_core.motion import INTENSITY_CHUNK, pad_motion_tokens
 from hunyuan_core.pipeline import Pipeline
@@ -77,6 +78,18 @@ def test_shapes_and_types_of_every_stage(
     assert len(frames) == T
     assert all(frame.shape == (SIZE, SIZE, 3) and frame.dtype == np.uint8 for frame in frames)
     assert np.std(frames) > 1
+
+
+def test_appearance_is_the_networks_over_the_released_crops(pipeline: Pipeline, appearance: Appearance) -> None:
+    reference = reference_crop(images(1)[0], BOX, SIZE)
+    pixels = torch.from_numpy(reference.copy()).permute(2, 0, 1)[None] / 255 * 2 - 1
+    with torch.inference_mode():
+        latents = pipeline.vae.encode(pixels).latent_dist.mean[0]
+        features = pipeline.vision(image_encoder_input(reference, 56), torch.zeros(1, 512))
+        tokens = pipeline.token_projection(features)[0]
+
+    torch.testing.assert_close(appearance.image_latents, latents, rtol=0, atol=1e-5)
+    torch.testing.assert_close(appearance.image_tokens, tokens, rtol=0, atol=1e-5)
 
 
 def test_sampling_is_the_plain_reference_with_padded_motion_and_seeded_noise(
@@ -185,8 +198,6 @@ class CountedFrames:
         self.alive = self.most_alive = 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        import weakref
-
         for i in range(self.num_frames):
             frame = images(1, i)[0]
             self.alive += 1
@@ -232,26 +243,23 @@ def test_every_chunk_has_its_own_intensity(pipeline: Pipeline) -> None:
     torch.testing.assert_close(motion.tokens[0], before, rtol=0, atol=1e-5)
 
 
-class Recorder(torch.nn.Module):
-    """Writes down what a real network is given."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.inputs: list[torch.Tensor] = []
-        self.network = network
-        network.register_forward_pre_hook(lambda _, arguments: self.inputs.append(arguments[0]))
+def record_inputs(network: torch.nn.Module) -> list[torch.Tensor]:
+    """Inputs of all calls to come."""
+    inputs: list[torch.Tensor] = []
+    network.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    return inputs
 
 
 def test_head_pose_encoder_gets_crops_times_2_plus_1_and_expression_encoder_0_to_1() -> None:
     pipeline = Pipeline.untrained_tiny(device="cpu")
-    pose, expression = Recorder(pipeline.head_pose), Recorder(pipeline.expression)
+    pose, expression = record_inputs(pipeline.head_pose), record_inputs(pipeline.expression)
     frames = np.full((2, 80, 96, 3), 255, np.uint8)
     frames[1] = 51
 
     pipeline.encode_motion(frames, track(2))
 
-    assert [x.unique().tolist() for x in pose.inputs[0]] == [[3.0], [pytest.approx(1.4)]]
-    assert [x.unique().tolist() for x in expression.inputs[0]] == [[1.0], [pytest.approx(0.2)]]
+    assert [x.unique().tolist() for x in pose[0]] == [[3.0], [pytest.approx(1.4)]]
+    assert [x.unique().tolist() for x in expression[0]] == [[1.0], [pytest.approx(0.2)]]
 
 
 @pytest.mark.parametrize("num_frames", [4, 6, INTENSITY_CHUNK, INTENSITY_CHUNK + 1, 2 * INTENSITY_CHUNK])

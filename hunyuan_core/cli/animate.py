@@ -50,18 +50,23 @@ def add_commands(commands: Any) -> None:
         description="Animate a portrait by the motion of a driving video. Frame count, frame rate and audio are the "
         "driving video's.",
     )
+    add_options(parser)
+    parser.set_defaults(run=animate)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Offer the inputs, the output, and everything that changes the one into the other."""
     parser.add_argument("--portrait", type=Path, required=True, metavar="P", help="image of the face to animate")
     parser.add_argument(
         "--driving", type=Path, required=True, metavar="V", help="video, GIF or folder of images that gives the motion"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="O", help="video to write: .mp4 or .mov")
-    add_run_options(parser)
+    _add_run_options(parser)
     add_face_options(parser, ("portrait", "driving"))
     add_sampling_options(parser)
-    parser.set_defaults(run=animate)
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
     """Offer what to compute with and what to write."""
     parser.add_argument(
         "--weights",

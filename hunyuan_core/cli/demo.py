@@ -11,7 +11,7 @@ from ..checkpoints import find_models
 from ..demo import FACE_BOX, draw_driver, draw_portrait
 from ..errors import WeightsError
 from ..video import write_image, write_video
-from .animate import UNTRAINED
+from .animate import UNTRAINED, add_options, animate
 from .progress import say
 
 NUM_FRAMES = 50
@@ -30,8 +30,6 @@ def add_commands(commands: Any) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from .main import main
-
     folder: Path = options.out
     folder.mkdir(parents=True, exist_ok=True)
     portrait, driving, out = (folder / name for name in ("portrait.png", "driving.mp4", "animated.mp4"))
@@ -46,4 +44,6 @@ def _demo(options: argparse.Namespace) -> int:
     box = ",".join(map(str, FACE_BOX))
     arguments = ["--portrait", portrait, "--driving", driving, "--out", out, "--weights", weights, "--no-identity"]
     say(f"Running: hunyuan-portrait animate {' '.join(map(str, arguments))} --portrait-box {box} --driving-box {box}")
-    return main(["animate", *map(str, arguments), "--portrait-box", box, "--driving-box", box])
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return animate(parser.parse_args([*map(str, arguments), "--portrait-box", box, "--driving-box", box]))

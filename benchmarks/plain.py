@@ -91,7 +91,7 @@ def _transformer(
     temporal = temporal + block.ff_in(block.norm_in(temporal))
     temporal = temporal + block.attn1(block.norm1(temporal))
     # The mean over the frames of the window, repeated at every pixel.
-    pixel_tokens = (t.mean(1).repeat_interleave(S, dim=0) for t in (image_tokens, motion_tokens))
+    pixel_tokens = [t.mean(1).repeat_interleave(S, dim=0) for t in (image_tokens, motion_tokens)]
     temporal = temporal + _cross_attention(block.attn2, block.norm2(temporal), *pixel_tokens, motion_scale)
     temporal = temporal + block.ff(block.norm3(temporal))
     temporal = temporal.unflatten(0, (B, S)).transpose(1, 2).reshape(BT, S, C)

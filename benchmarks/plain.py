@@ -91,8 +91,8 @@ def _transformer(
     temporal = temporal + block.ff_in(block.norm_in(temporal))
     temporal = temporal + block.attn1(block.norm1(temporal))
     # The mean over the frames of the window, repeated at every pixel.
-    pixel_tokens = [t.mean(1).repeat_interleave(S, dim=0) for t in (image_tokens, motion_tokens)]
-    temporal = temporal + _cross_attention(block.attn2, block.norm2(temporal), *pixel_tokens, motion_scale)
+    pixel_image, pixel_motion = (t.mean(1).repeat_interleave(S, dim=0) for t in (image_tokens, motion_tokens))
+    temporal = temporal + _cross_attention(block.attn2, block.norm2(temporal), pixel_image, pixel_motion, motion_scale)
     temporal = temporal + block.ff(block.norm3(temporal))
     temporal = temporal.unflatten(0, (B, S)).transpose(1, 2).reshape(BT, S, C)
 
@@ -179,7 +179,11 @@ def _plain_branches(
     n = len(window)
     latents = image_latents.expand(n, -1, -1, -1)
     image = image_tokens.expand(n, -1, -1)
-    no_image, no_motion, no_latents = torch.zeros_like(image), torch.zeros_like(motion_tokens), torch.zeros_like(latents)
+    no_image, no_motion, no_latents = (
+        torch.zeros_like(image),
+        torch.zeros_like(motion_tokens),
+        torch.zeros_like(latents),
+    )
     return plain_unet(
         unet,
         torch.stack([torch.cat([window, c], dim=1) for c in (no_latents, latents, latents)]),

@@ -1,7 +1,7 @@
 """The step in its plain form: what the product computes, written without any saving.
 
-Three guidance branches in one batch, tokens repeated over frames and pixels and projected in each call, windows that are
-stepped one by one and averaged after the step. Tests and benchmarks hold the product against it.
+Three guidance branches in one batch, tokens repeated over frames and pixels and projected in each call, windows that
+are stepped one by one and averaged after the step. Tests and benchmarks hold the product against it.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..boxes import non_maximum_suppression
 from ..data import Face
 from ..errors import WeightsError
 from .detection import box_area
@@ -131,28 +132,3 @@ def faces_from_output(output: np.ndarray, ratio: np.ndarray) -> list[Face]:
         for i in non_maximum_suppression(boxes, scores, _MAX_IOU)
     ]
     return sorted(faces, key=box_area, reverse=True)
-
-
-def non_maximum_suppression(boxes: np.ndarray, scores: np.ndarray, max_iou: float) -> list[int]:
-    """Drop boxes that overlap a surer one.
-
-    Args:
-        boxes: (N, 4): x1, y1, x2, y2.
-        scores: (N,).
-        max_iou: Largest intersection over union that two kept boxes may have.
-
-    Returns:
-        Indices of the kept boxes, surest first.
-    """
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    order = np.argsort(-scores, kind="stable")
-    kept = []
-    while order.size:
-        best, rest = order[0], order[1:]
-        kept.append(int(best))
-        low = np.maximum(boxes[best, :2], boxes[rest, :2])
-        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
-        shared = np.prod(np.maximum(high - low, 0), axis=1)
-        # Multiplied out, so that boxes without area do not divide by zero.
-        order = rest[shared <= max_iou * (areas[best] + areas[rest] - shared)]
-    return kept

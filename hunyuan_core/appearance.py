@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from .data import Appearance
-from .errors import ConfigurationError
 from .faces.crops import arcface_crop, image_encoder_input
 from .faces.identity import ArcFace
 from .models.vae import encode_image
@@ -47,13 +46,8 @@ def encode_appearance(
         vision: Runs in its own dtype on its own device, like the other two.
         vae: Release: encodes in float32.
         noise_aug_strength: Deviation of the noise that is added to the reference before the VAE, as in SVD.
-        seed: Of that noise.
-
-    Raises:
-        ConfigurationError: If the side is not a multiple of 8.
+        seed: Of the run; that of the noise is derived from it.
     """
-    if reference.shape[0] % 8 or reference.shape[1] % 8:
-        raise ConfigurationError(f"The size must be a multiple of 8; got {reference.shape[1]}x{reference.shape[0]}.")
     weight = vision.patch_embed.proj.weight
     if id_embedding is None:
         id_embedding = torch.zeros(vision.config.id_embedding_dim)
@@ -62,5 +56,6 @@ def encode_appearance(
 
     pixels = torch.from_numpy(reference.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     if noise_aug_strength:
-        pixels = pixels + noise_aug_strength * initial_noise(tuple(pixels.shape), seed)
+        # Another seed than the sampler's, or both would start with the same numbers.
+        pixels = pixels + noise_aug_strength * initial_noise(tuple(pixels.shape), seed ^ 1)
     return Appearance(tokens[0].float().cpu(), encode_image(vae, pixels)[0].cpu(), id_embedding.float().cpu())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from .errors import ConfigurationError
 
@@ -170,31 +170,54 @@ class SamplingConfig:
     """Frames that fade the motion in before and out after the video; they are animated and dropped."""
     fps: float = 12.5
     """Micro-condition of SVD; not the rate of the output."""
-    motion_bucket_id: float = 0
+    motion_bucket_id: float = 0.0
     noise_aug_strength: float = 0.0
     decode_chunk_size: int = 8
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
-        _at_least("num_inference_steps", self.num_inference_steps, 1)
-        _at_least("context_window", self.context_window, 1)
-        _at_least("context_overlap", self.context_overlap, 0)
-        _at_least("context_shift", self.context_shift, 0)
-        _at_least("num_padding_frames", self.num_padding_frames, 0)
-        _at_least("decode_chunk_size", self.decode_chunk_size, 1)
-        _at_least("noise_aug_strength", self.noise_aug_strength, 0)
+        """Check types and ranges."""
+        for field_ in fields(self):
+            value = getattr(self, field_.name)
+            if field_.name.endswith("guidance_scale"):
+                if not isinstance(value, tuple) or len(value) != 2:
+                    raise ConfigurationError(f"{field_.name} is a first and a last value; got {value!r}.")
+                for end in value:
+                    _check(field_.name, end, is_whole=False)
+            else:
+                _check(field_.name, value, is_whole=isinstance(field_.default, int))
         if self.context_overlap >= self.context_window:
             raise ConfigurationError(
                 f"context_overlap ({self.context_overlap}) must be smaller than context_window "
                 f"({self.context_window}), or the windows never advance; lower context_overlap."
             )
-        if not 0 < self.strength <= 1 or int(self.num_inference_steps * self.strength) < 1:
+        if int(self.num_inference_steps * self.strength) < 1:
             raise ConfigurationError(
-                f"strength must be in (0, 1] and leave at least one of the {self.num_inference_steps} steps; "
-                f"got {self.strength}."
+                f"strength must leave at least one of the {self.num_inference_steps} steps; got {self.strength}."
             )
 
 
-def _at_least(name: str, value: float, minimum: float) -> None:
-    if not value >= minimum:
-        raise ConfigurationError(f"{name} must be at least {minimum}; got {value}.")
+# Wide enough for any experiment; what lies outside is a slip of the hand, and would fail after minutes of work.
+_RANGES: dict[str, tuple[float, float]] = {
+    "num_inference_steps": (1, 10_000),
+    "seed": (0, 2**63 - 1),
+    "strength": (0, 1),
+    "image_guidance_scale": (0, 100),
+    "motion_guidance_scale": (0, 100),
+    "motion_scale": (0, 100),
+    "context_window": (1, 10_000),
+    "context_overlap": (0, 10_000),
+    "context_shift": (0, 10_000),
+    "num_padding_frames": (0, 1_000),
+    "fps": (0, 1_000),
+    "motion_bucket_id": (0, 1_000),
+    "noise_aug_strength": (0, 100),
+    "decode_chunk_size": (1, 10_000),
+}
+
+
+def _check(name: str, value: object, is_whole: bool) -> None:
+    low, high = _RANGES[name]
+    kinds = (int,) if is_whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        kind = "a whole number" if is_whole else "a number"
+        raise ConfigurationError(f"{name} must be {kind} from {low} to {high}; got {value!r}.")

@@ -92,6 +92,19 @@ class Motion:
 
 
 @dataclass(frozen=True, eq=False)
+class VideoLatents:
+    """A sampled video before it is decoded.
+
+    Attributes:
+        samples: (T + 2 · num_padding_frames, 4, h, w) float32, multiplied by the VAE's scaling factor.
+        num_padding_frames: Frames at each end that belong to the padding; decoding drops them.
+    """
+
+    samples: torch.Tensor
+    num_padding_frames: int
+
+
+@dataclass(frozen=True, eq=False)
 class Appearance:
     """What the portrait contributes, independent of the driving video.
 

@@ -14,8 +14,8 @@ from torch import nn
 from .appearance import encode_appearance, encode_identity
 from .checkpoints import build_network, find_models
 from .config import ModelConfig, SamplingConfig
-from .data import Appearance, Branch, Face, FaceTrack, Motion
-from .errors import HunyuanPortraitError, ShapeError
+from .data import Appearance, Branch, Face, FaceTrack, Motion, VideoLatents
+from .errors import ConfigurationError, HunyuanPortraitError, ShapeError
 from .faces.crops import reference_crop, square_box, to_crop
 from .faces.identity import ArcFace
 from .models import NETWORKS, ExpressionEncoder, HeadPoseEncoder, MotionRefiner, PoseGuider, UNet, build
@@ -123,8 +123,12 @@ class Pipeline:
             face: Its box chooses the square, its landmarks align the crop for ArcFace.
             size: Side of the square that is animated, a multiple of 8 (released: 512).
             config: Seed and strength of the noise augmentation.
+
+        Raises:
+            ConfigurationError: If the size is not one that the networks can compute, or the box is unusable.
         """
         config = config or SamplingConfig()
+        check_size(size)
         reference = reference_crop(portrait, face.box, size)
         id_embedding = None
         if self.arcface is not None:
@@ -156,7 +160,7 @@ class Pipeline:
         *,
         pose_images: np.ndarray | None = None,
         on_progress: Callable[[int, int], None] | None = None,
-    ) -> torch.Tensor:
+    ) -> VideoLatents:
         """Sample the latents of the video.
 
         Args:
@@ -167,11 +171,11 @@ class Pipeline:
             on_progress: Called after each call of the UNet with the number of calls made and their total.
 
         Returns:
-            (T + 2 · num_padding_frames, 4, h, w) float32 on the CPU, multiplied by the VAE's scaling factor.
+            The latents, on the CPU.
 
         Raises:
             ShapeError: If the pose images do not fit the portrait or the motion.
-            HunyuanPortraitError: If the half precision overflows.
+            HunyuanPortraitError: If the result is not finite, as when half precision overflows.
         """
         config = config or SamplingConfig()
         tokens = pad_motion_tokens(motion.tokens, config.num_padding_frames)
@@ -191,34 +195,33 @@ class Pipeline:
         x = latents * self.vae.config.scaling_factor + noise * sigmas[0]
         x = sample_euler(denoiser, x, sigmas).cpu()
         if not torch.isfinite(x).all():
-            raise HunyuanPortraitError(
-                f"The latents are not finite: the UNet overflowed in {self.unet.conv_in.weight.dtype}; "
-                "run in another precision (bf16, or fp32 on cards without it)."
-            )
-        return x
+            if self.unet.conv_in.weight.dtype is torch.float16:
+                cause = "the UNet overflowed in float16; run in bfloat16, or in float32 on cards without it"
+            else:
+                cause = "the weights or the inputs are damaged; check the weights with `hunyuan-portrait verify`"
+            raise HunyuanPortraitError(f"The latents are not finite: {cause}.")
+        return VideoLatents(x, config.num_padding_frames)
 
     @torch.inference_mode()
     def decode(
         self,
-        latents: torch.Tensor,
-        config: SamplingConfig | None = None,
+        latents: VideoLatents,
+        chunk_size: int = SamplingConfig.decode_chunk_size,
         on_progress: Callable[[int], None] | None = None,
     ) -> Iterator[np.ndarray]:
         """Decode latents to frames and drop the padding.
 
         Args:
             latents: Of ``sample``.
-            config: The same as for ``sample``.
+            chunk_size: Frames that are decoded together; they influence each other.
             on_progress: Called after each frame that was handed out, with their number so far.
 
         Yields:
             (H, W, 3) uint8 RGB.
         """
-        config = config or SamplingConfig()
-        first, last = config.num_padding_frames, len(latents) - config.num_padding_frames
+        first, last = latents.num_padding_frames, len(latents.samples) - latents.num_padding_frames
         num_done = 0
-        device = self.vae.decoder.conv_in.weight.device
-        for chunk in decode_frames(self.vae, latents.to(device), config.decode_chunk_size, first, last):
+        for chunk in decode_frames(self.vae, latents.samples, chunk_size, first, last):
             pixels = ((chunk / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
             for frame in pixels.permute(0, 2, 3, 1).cpu().numpy():
                 yield frame
@@ -233,10 +236,11 @@ class Pipeline:
         h, w = appearance.image_latents.shape[-2:]
         if pose_images is None:
             pose_images = black_pose(h * 8, w * 8)[None]
-        if pose_images.shape[1:] != (h * 8, w * 8, 3) or len(pose_images) not in (1, num_frames):
+        shape, dtype = np.shape(pose_images), getattr(pose_images, "dtype", type(pose_images).__name__)
+        if dtype != np.uint8 or shape[1:] != (h * 8, w * 8, 3) or shape[0] not in (1, num_frames):
             raise ShapeError(
-                f"pose_images must be ({num_frames}, {h * 8}, {w * 8}, 3), or one image for all frames; "
-                f"got {pose_images.shape}."
+                f"pose_images must be a ({num_frames}, {h * 8}, {w * 8}, 3) uint8 array, or one image for all frames; "
+                f"got {shape} {dtype}."
             )
         weight = self.pose_guider.conv_in.weight
         features = []
@@ -247,6 +251,16 @@ class Pipeline:
             # Release: padding has the pose image of the first frame, at both ends.
             features = [features[0]] * num_padding + features + [features[0]] * num_padding
         return torch.cat(features)
+
+
+def check_size(size: int) -> None:
+    """Refuse a side of the animated square that the networks cannot compute.
+
+    Raises:
+        ConfigurationError: If it is not a multiple of 8 from 64 to 4096.
+    """
+    if size % 8 or not 64 <= size <= 4096:
+        raise ConfigurationError(f"size must be a multiple of 8 from 64 to 4096; got {size} (released: 512).")
 
 
 def default_device() -> torch.device:

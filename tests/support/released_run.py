@@ -36,8 +36,9 @@ def main() -> int:
 
     appearance = pipeline.encode_appearance(frames[0], Face(box, landmarks), size=SIZE, config=CONFIG)
     motion = pipeline.encode_motion(frames, track)
-    latents = pipeline.sample(appearance, motion, CONFIG)
-    video = np.stack(list(pipeline.decode(latents, CONFIG)))
+    sampled = pipeline.sample(appearance, motion, CONFIG)
+    latents = sampled.samples
+    video = np.stack(list(pipeline.decode(sampled, CONFIG.decode_chunk_size)))
     result = {
         "latents": list(latents.shape),
         "is_finite": bool(torch.isfinite(latents).all() and torch.isfinite(motion.tokens).all()),

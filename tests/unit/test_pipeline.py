@@ -12,7 +12,7 @@ import torch
 from plain import plain_sample
 
 from hunyuan_core.config import SamplingConfig
-from hunyuan_core.data import Appearance, Face, FaceTrack, Motion
+from hunyuan_core.data import Appearance, Face, FaceTrack, Motion, VideoLatents
 from hunyuan_core.errors import ConfigurationError, HunyuanPortraitError, ShapeError
 from hunyuan_core.faces.crops import image_encoder_input, reference_crop
 from hunyuan_core.models import VisionEncoder
@@ -53,8 +53,13 @@ def motion(pipeline: Pipeline) -> Motion:
 
 
 @pytest.fixture(scope="module")
-def latents(pipeline: Pipeline, appearance: Appearance, motion: Motion) -> torch.Tensor:
+def video(pipeline: Pipeline, appearance: Appearance, motion: Motion) -> VideoLatents:
     return pipeline.sample(appearance, motion, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def latents(video: VideoLatents) -> torch.Tensor:
+    return video.samples
 
 
 def test_shapes_and_types_of_every_stage(
@@ -74,7 +79,7 @@ def test_shapes_and_types_of_every_stage(
         assert tensor.dtype == torch.float32
         assert tensor.device.type == "cpu"
         assert tensor.isfinite().all()
-    frames = list(pipeline.decode(latents, CONFIG))
+    frames = list(pipeline.decode(VideoLatents(latents, CONFIG.num_padding_frames)))
     assert len(frames) == T
     assert all(frame.shape == (SIZE, SIZE, 3) and frame.dtype == np.uint8 for frame in frames)
     assert np.std(frames) > 1
@@ -110,9 +115,10 @@ def test_strength_starts_later(pipeline: Pipeline, appearance: Appearance, motio
     config = replace(CONFIG, num_inference_steps=4, strength=0.5)
     calls: list[tuple[int, int]] = []
     latents = pipeline.sample(appearance, motion, config, on_progress=lambda done, total: calls.append((done, total)))
+    samples = latents.samples
 
     assert calls == [(i, 6) for i in range(1, 7)]  # 2 steps of 3 windows
-    assert (latents - appearance.image_latents * 0.18215).std() < 100
+    assert (samples - appearance.image_latents * 0.18215).std() < 100
 
 
 def test_the_same_seed_gives_the_same_video_whatever_ran_before(
@@ -124,18 +130,18 @@ def test_the_same_seed_gives_the_same_video_whatever_ran_before(
     other = Pipeline.untrained_tiny(device="cpu")
     assert torch.equal(torch.get_rng_state(), state)
 
-    again = other.sample(appearance, motion, CONFIG)
+    again = other.sample(appearance, motion, CONFIG).samples
 
     assert torch.equal(again, latents)
-    assert not torch.equal(other.sample(appearance, motion, replace(CONFIG, seed=1)), latents)
+    assert not torch.equal(other.sample(appearance, motion, replace(CONFIG, seed=1)).samples, latents)
 
 
-def test_decoding_drops_the_padding_on_the_grid_of_all_frames(pipeline: Pipeline, latents: torch.Tensor) -> None:
+def test_decoding_drops_the_padding_on_the_grid_of_all_frames(pipeline: Pipeline, video: VideoLatents) -> None:
     counts: list[int] = []
-    kept = list(pipeline.decode(latents, CONFIG, counts.append))
-    everything = list(pipeline.decode(latents, replace(CONFIG, num_padding_frames=0)))
+    kept = list(pipeline.decode(video, 3, counts.append))
+    everything = list(pipeline.decode(replace(video, num_padding_frames=0), 3))
 
-    assert len(everything) == len(latents)
+    assert len(everything) == len(video.samples)
     np.testing.assert_array_equal(kept, everything[2 : 2 + T])
     assert counts == [1, 2, 3, 4, 5]
 
@@ -144,12 +150,12 @@ def test_one_pose_image_is_the_same_as_one_per_frame(appearance: Appearance, mot
     pipeline = Pipeline.untrained_tiny(device="cpu")
     pipeline.pose_guider.conv_out.weight.mul_(100)  # untrained, it hardly shows
     image = np.random.default_rng(2).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)
-    constant = pipeline.sample(appearance, motion, CONFIG, pose_images=image)
-    repeated = pipeline.sample(appearance, motion, CONFIG, pose_images=np.repeat(image, T, axis=0))
-    black = pipeline.sample(appearance, motion, CONFIG, pose_images=np.zeros_like(image))
+    constant = pipeline.sample(appearance, motion, CONFIG, pose_images=image).samples
+    repeated = pipeline.sample(appearance, motion, CONFIG, pose_images=np.repeat(image, T, axis=0)).samples
+    black = pipeline.sample(appearance, motion, CONFIG, pose_images=np.zeros_like(image)).samples
 
     torch.testing.assert_close(constant, repeated, rtol=0, atol=1e-3)
-    assert torch.equal(black, pipeline.sample(appearance, motion, CONFIG))
+    assert torch.equal(black, pipeline.sample(appearance, motion, CONFIG).samples)
     assert (constant - black).abs().max() > 0.01
 
 
@@ -170,6 +176,11 @@ def test_pose_images_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ShapeError, match="pose_images"):
         pipeline.sample(appearance, motion, CONFIG, pose_images=np.zeros(shape, np.uint8))
+
+
+def test_pose_images_that_are_not_bytes_are_refused(pipeline: Pipeline, appearance: Appearance, motion: Motion) -> None:
+    with pytest.raises(ShapeError, match="uint8"):
+        pipeline.sample(appearance, motion, CONFIG, pose_images=np.zeros((T, SIZE, SIZE, 3), np.float32))
 
 
 def test_a_size_that_is_not_a_multiple_of_8_is_refused(pipeline: Pipeline) -> None:
@@ -280,7 +291,7 @@ def test_latents_that_are_not_finite_are_an_error(appearance: Appearance, motion
 
 
 def test_bfloat16_runs_and_stays_near_float32(
-    pipeline: Pipeline, appearance: Appearance, motion: Motion, latents: torch.Tensor
+    pipeline: Pipeline, appearance: Appearance, motion: Motion, video: VideoLatents, latents: torch.Tensor
 ) -> None:
     half = Pipeline.untrained_tiny(device="cpu", dtype=torch.bfloat16)
     assert half.unet.conv_in.weight.dtype == half.vae.decoder.conv_in.weight.dtype == torch.bfloat16
@@ -288,13 +299,14 @@ def test_bfloat16_runs_and_stays_near_float32(
         assert {p.dtype for p in network.parameters()} == {torch.float32}  # as released
 
     half_appearance = half.encode_appearance(images(1)[0], Face(BOX, LANDMARKS), size=SIZE)
-    half_latents = half.sample(half_appearance, motion, CONFIG)
+    half_video = half.sample(half_appearance, motion, CONFIG)
+    half_latents = half_video.samples
 
     assert half_latents.dtype == torch.float32
     assert torch.equal(half_appearance.image_latents, appearance.image_latents)
     error = (half_latents - latents).std() / latents.std()
     assert 0 < error < 0.1
-    frames, half_frames = (list(p.decode(x, CONFIG)) for p, x in ((pipeline, latents), (half, half_latents)))
+    frames, half_frames = (list(p.decode(x)) for p, x in ((pipeline, video), (half, half_video)))
     assert np.abs(np.subtract(frames, half_frames, dtype=float)).mean() < 10
 
 

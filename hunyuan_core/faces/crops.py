@@ -207,4 +207,10 @@ def _crop(image: np.ndarray, box: tuple[int, int, int, int]) -> Image.Image:
     x1, y1, x2, y2 = box
     if x1 >= x2 or y1 >= y2:
         raise ShapeError(f"A crop needs x1 < x2 and y1 < y2; got {box}.")
-    return Image.fromarray(image).crop(box)
+    height, width = image.shape[:2]
+    left, right = np.clip((x1, x2), 0, width)
+    top, bottom = np.clip((y1, y2), 0, height)
+    # Not Pillow's crop, which would first copy the whole picture, up to 100 megapixels.
+    square = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)
+    square[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
+    return Image.fromarray(square)

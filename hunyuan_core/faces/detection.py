@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,7 @@ def box_centre(face: Face) -> np.ndarray:
 def _distances(face: Face, point: np.ndarray) -> tuple[float, float]:
     """Measure from a point to the box (0 inside) and, for boxes that overlap, to its centre."""
     outside = np.maximum(np.maximum(face.box[:2] - point, point - face.box[2:]), 0)
-    return float(np.linalg.norm(outside)), float(np.linalg.norm(box_centre(face) - point))
+    return math.hypot(*outside), math.hypot(*(box_centre(face) - point))
 
 
 def create_detector(

@@ -47,7 +47,7 @@ class InsightFaceDetector:
             )
         except AssertionError as error:  # all that insightface says when it finds no detector
             raise WeightsError(
-                f"insightface finds no face detector in {where}; unpack buffalo_l.zip there, or choose another detector."
+                f"insightface finds no detector in {where}; unpack buffalo_l.zip there, or choose another detector."
             ) from error
         except (
             OSError,

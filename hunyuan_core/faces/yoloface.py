@@ -20,8 +20,7 @@ RELEASED_SHA256 = "5ef5928d2ee1350ea7050ad7524b26a2b55e5c69fee49cd499667bde6a215
 
 _SHORT_SIDE = 416
 _STRIDES = (8, 16, 32)
-_MIN_OBJECTNESS = 0.5
-_MIN_SCORE = 0.5
+_MIN_SCORE = 0.5  # the release asks the same of the objectness alone, which follows: class scores are at most 1
 _MAX_IOU = 0.45
 _NUM_VALUES = 16  # cx, cy, w, h, objectness, five landmarks (x, y), class score
 
@@ -123,7 +122,7 @@ def faces_from_output(output: np.ndarray, ratio: np.ndarray) -> list[Face]:
         Faces in pixels of the picture, largest box first; of boxes that overlap by more than 0.45 only the surest.
     """
     scores = output[:, 4] * output[:, 15]
-    kept = (output[:, 4] > _MIN_OBJECTNESS) & (scores > _MIN_SCORE)
+    kept = scores > _MIN_SCORE
     output, scores = output[kept], scores[kept]
     half = output[:, 2:4] / 2
     boxes = np.concatenate([output[:, :2] - half, output[:, :2] + half], axis=1)

@@ -24,7 +24,7 @@ def contact_sheet(frames: Iterable[np.ndarray], track: FaceTrack) -> np.ndarray:
     """Draw one row for each chunk of 25 frames: its middle frame, the two crops, and the intensities.
 
     The frame shows the face box (green; orange where it was filled in), the landmarks (red) and the square of the
-    head-pose crop (blue). A video of more than MAX_ROWS chunks shows MAX_ROWS of them, evenly spread.
+    head-pose crop (blue). After MAX_ROWS rows the next column begins.
 
     Args:
         frames: (H, W, 3) uint8 RGB each, the frames that the track was made of.
@@ -37,18 +37,18 @@ def contact_sheet(frames: Iterable[np.ndarray], track: FaceTrack) -> np.ndarray:
         ShapeError: If the video ends before the last frame that is shown.
     """
     intensities = chunk_intensities(track.landmarks, INTENSITY_CHUNK)
-    chosen = np.unique(np.linspace(0, len(intensities) - 1, min(len(intensities), MAX_ROWS)).round().astype(int))
-    middles = {_middle(int(chunk), len(track)): int(chunk) for chunk in chosen}
+    middles = {_middle(chunk, len(track)): chunk for chunk in range(len(intensities))}
     rows = []
     for number, frame in enumerate(frames):
         if number in middles:
             rows.append(_row(frame, number, middles[number], track, intensities[middles[number]]))
     if len(rows) < len(middles):
         raise ShapeError(f"The face track has {len(track)} frames, but the video is shorter; track it again.")
-    width = max(row.width for row in rows)
-    sheet = Image.new("RGB", (width, len(rows) * (ROW_HEIGHT + _GAP) + _GAP), "black")
+    width, height = rows[0].width, ROW_HEIGHT + _GAP
+    sheet = Image.new("RGB", (width * -(-len(rows) // MAX_ROWS), min(len(rows), MAX_ROWS) * height + _GAP), "black")
     for i, row in enumerate(rows):
-        sheet.paste(row, (0, _GAP + i * (ROW_HEIGHT + _GAP)))
+        column, place = divmod(i, MAX_ROWS)
+        sheet.paste(row, (column * width, _GAP + place * height))
     return np.asarray(sheet)
 
 

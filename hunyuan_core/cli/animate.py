@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from .. import __version__
 from ..checkpoints import find_models
-from ..checkpoints.integrity import sha256_of
-from ..config import SamplingConfig
 from ..data import Face
 from ..errors import ConfigurationError
 from ..faces.crops import reference_crop, square_box
 from ..paste_back import PasteBack
-from ..pipeline import Pipeline
+from ..pipeline import Pipeline, check_size
 from ..pose.dwpose import DWPose
 from ..pose.keypoints import WholeBodyDetector
 from ..pose.sequence import draw_skeletons
 from ..video import VideoSource, check_writable, read_image, write_video
 from .options import (
     DTYPES,
+    SUBJECTS,
     add_face_options,
     add_models_option,
     add_sampling_options,
+    check_faces,
+    check_output,
+    find_detectors,
     find_driving,
     find_face,
     find_track,
     sampling_config,
 )
 from .progress import bar, say, warn
+from .provenance import provenance
 
 UNTRAINED = "untrained-tiny"
 UNTRAINED_REDUCTION = 4
@@ -51,7 +51,7 @@ def add_commands(commands: Any) -> None:
         "driving video's.",
     )
     add_options(parser)
-    parser.set_defaults(run=animate)
+    parser.set_defaults(run=animate, stopped="Interrupted; nothing was written.")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -110,52 +110,60 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def animate(options: argparse.Namespace) -> int:
     """Run the command."""
-    # What can fail without a network fails first.
+    # What can fail without a network fails first, and what takes longest comes last.
     config = sampling_config(options)
-    if options.size % 8 or options.size < 64:
-        raise ConfigurationError(f"--size must be a multiple of 8 and at least 64; got {options.size}.")
-    if options.out.resolve() in (options.portrait.resolve(), options.driving.resolve()):
-        raise ConfigurationError(f"--out {options.out} is also an input and would be lost; choose another name.")
+    check_size(options.size)
+    check_faces(options, SUBJECTS)
+    check_output(options.out, [options.portrait, options.driving])
     device = _find_device(options)
     if options.weights == "released":
         find_models(options.models)
+    pose_detector = _find_pose_detector(options)
     portrait = read_image(options.portrait)
     video = find_driving(options)
-    audio_from = video.path if video.has_audio else None
-    check_writable(options.out, audio_from=audio_from)
-    face = find_face(portrait, options, "portrait")
-    detector = _find_pose_detector(options)
+    output = {
+        "timestamps": video.timestamps,
+        "audio_from": video.path if video.has_audio else None,
+        "crf": options.crf,
+    }
+    check_writable(options.out, audio_from=output["audio_from"])
 
+    detectors = find_detectors(options, SUBJECTS, device)
+    face = find_face(portrait, detectors["portrait"], options, "portrait")
+    track = find_track(video, detectors["driving"], options)
     pipeline = _load(options, device)
-    track = find_track(video, options)
     size = _working_size(options)
+    _tell_of_identity(options, pipeline)
     appearance = pipeline.encode_appearance(portrait, face, size=size, config=config)
-    if pipeline.arcface is None and options.weights == "released":
-        say("Identity: none, a zero vector.")
     with bar("Encoding motion", "frame", len(track)) as update:
         motion = pipeline.encode_motion(video, track, update)
-    poses = None if detector is None else _skeletons(options, detector, portrait, face, video, size)
+    poses = None if pose_detector is None else _skeletons(options, pose_detector, portrait, face, video, size)
     with bar("Sampling", "window") as update:
         latents = pipeline.sample(appearance, motion, config, pose_images=poses, on_progress=update)
     with bar("Decoding", "frame", len(track)) as update:
-        frames = _enlarged(pipeline.decode(latents, config, update), options.size)
+        frames = _enlarged(pipeline.decode(latents, config.decode_chunk_size, update), options.size)
         if options.full_resolution:
             frames = map(PasteBack(portrait, np.array(square_box(face.box, *portrait.shape[:2]))), frames)
-        write_video(
-            options.out,
-            frames,
-            video.frame_rate,
-            timestamps=video.timestamps,
-            audio_from=audio_from,
-            metadata=_metadata(options, config),
-            crf=options.crf,
-        )
+        write_video(options.out, frames, video.frame_rate, metadata=provenance(options, pipeline), **output)
     print(options.out)
     return 0
 
 
+def _tell_of_identity(options: argparse.Namespace, pipeline: Pipeline) -> None:
+    if pipeline.arcface is None:
+        if options.weights != UNTRAINED:
+            say("Identity: left out, a zero vector.")
+    elif options.portrait_landmarks is None and options.portrait_box is not None:
+        warn(
+            "the face of the portrait is a box without landmarks, so its identity is read at guessed places; give "
+            "--portrait-landmarks, or --no-identity for a drawing or an animal"
+        )
+
+
 def _find_pose_detector(options: argparse.Namespace) -> WholeBodyDetector | None:
     if options.pose == "black":
+        if options.same_person or options.dwpose is not None:
+            raise ConfigurationError("--dwpose and --same-person are for --pose skeleton; add that or leave them out.")
         return None
     if options.dwpose is None:
         raise ConfigurationError(f"--pose skeleton needs --dwpose, the folder that holds {DWPOSE_FILE}.")
@@ -188,6 +196,8 @@ def _find_device(options: argparse.Namespace) -> torch.device | None:
     try:
         device = torch.device(options.device)
         torch.empty(1, device=device)
+        if device.type == "meta":
+            raise RuntimeError("it computes nothing")
     # Torch raises AssertionError for a build without CUDA, RuntimeError for the rest.
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -222,39 +232,3 @@ def _enlarged(frames: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
     for frame in frames:
         yield frame if len(frame) == size else cv2.resize(frame, (size, size), interpolation=cv2.INTER_LINEAR)
-
-
-def _metadata(options: argparse.Namespace, config: SamplingConfig) -> dict[str, str]:
-    """Tags that tell a synthetic video from a recording and hold what is needed to make it again."""
-    settings = {
-        "software": f"hunyuan-portrait {__version__}",
-        "weights": options.weights,
-        "portrait": _fingerprint(options.portrait),
-        "driving": _fingerprint(options.driving),
-        "size": options.size,
-        "full_resolution": options.full_resolution,
-        "pose": options.pose,
-        "dtype": options.dtype or "default",
-        **asdict(config),
-    }
-    for name in (
-        "portrait_box",
-        "portrait_landmarks",
-        "portrait_face",
-        "driving_box",
-        "driving_landmarks",
-        "driving_face",
-    ):
-        if (value := getattr(options, name)) is not None:
-            settings[name] = value
-    return {
-        "comment": "Synthetic video: a portrait animated by a computer, not a recording. "
-        f"Made by hunyuan-portrait {__version__} with seed {config.seed}.",
-        "hunyuan_portrait": json.dumps(settings),
-    }
-
-
-def _fingerprint(path: Path) -> dict[str, str]:
-    if path.is_dir():
-        return {"name": path.name}
-    return {"name": path.name, "sha256": sha256_of(path)}

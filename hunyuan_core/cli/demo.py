@@ -9,7 +9,7 @@ from typing import Any
 
 from ..checkpoints import find_models
 from ..demo import FACE_BOX, draw_driver, draw_portrait
-from ..errors import WeightsError
+from ..errors import MediaError, WeightsError
 from ..video import write_image, write_video
 from .animate import UNTRAINED, add_options, animate
 from .progress import say
@@ -26,12 +26,15 @@ def add_commands(commands: Any) -> None:
         f"are found, else with {UNTRAINED}, whose picture is noise.",
     )
     parser.add_argument("--out", type=Path, default=Path("build/demo"), metavar="FOLDER", help="(default: build/demo)")
-    parser.set_defaults(run=_demo)
+    parser.set_defaults(run=_demo, stopped="Interrupted; the drawn inputs may be there, the result is not.")
 
 
 def _demo(options: argparse.Namespace) -> int:
     folder: Path = options.out
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(f"--out {folder} cannot be made a folder ({error.strerror}); choose another.") from error
     portrait, driving, out = (folder / name for name in ("portrait.png", "driving.mp4", "animated.mp4"))
     write_image(portrait, draw_portrait())
     write_video(driving, draw_driver(NUM_FRAMES), Fraction(25))

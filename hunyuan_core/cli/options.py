@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Iterable
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
@@ -21,11 +23,15 @@ from ..optional import require
 from ..video import VideoSource, open_video
 from .progress import bar, say, warn
 
+SUBJECTS = {"portrait": "portrait", "driving": "driving video"}
+SMALL_FACE = 64
+"""Pixels; a face below that has too little detail."""
+
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 SAMPLING_HELP = {
     "num_inference_steps": "denoising steps",
-    "seed": "of the noise; the same seed gives the same video on every device",
+    "seed": "of the noise; the same seed gives the same noise on every device",
     "strength": "share of the steps that run, in (0, 1]",
     "image_guidance_scale": "weight of the appearance, at the first and (if given) the last step",
     "motion_guidance_scale": "weight of the motion, at the first and (if given) the last step",
@@ -50,7 +56,7 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         kind = type(default[0]) if isinstance(default, tuple) else type(default)
         group.add_argument(
             f"--{field.name.replace('_', '-')}",
-            type=float if field.name == "motion_bucket_id" else kind,
+            type=kind,
             nargs="+" if is_ramp else None,
             default=default,
             metavar="SCALE" if is_ramp else "N",
@@ -76,13 +82,13 @@ def add_models_option(parser: argparse.ArgumentParser) -> None:
     """Offer the models folder."""
     parser.add_argument(
         "--models",
-        type=Path,
+        type=_path,
         metavar="FOLDER",
         help="folder of the weight files (default: $HUNYUAN_PORTRAIT_MODELS, else a folder in the user's cache)",
     )
 
 
-def add_face_options(parser: argparse.ArgumentParser, subjects: tuple[str, ...]) -> None:
+def add_face_options(parser: argparse.ArgumentParser, subjects: Iterable[str]) -> None:
     """Offer detector, choice of face and hand-given faces for each subject (``portrait``, ``driving``)."""
     group = parser.add_argument_group("faces")
     group.add_argument(
@@ -92,16 +98,17 @@ def add_face_options(parser: argparse.ArgumentParser, subjects: tuple[str, ...])
         help="face detector; auto takes the first of these that is there (released: yoloface)",
     )
     group.add_argument(
-        "--detector-model", type=Path, metavar="FILE", help="the detector's own file, if not in --models"
+        "--detector-model", type=_path, metavar="FILE", help="the detector's own file, if not in --models"
     )
     for subject in subjects:
+        name = SUBJECTS[subject]
         group.add_argument(
             f"--{subject}-face",
             metavar="INDEX|X,Y",
-            help=f"which face of the {subject}: place from left to right, or a point in it (default: the largest)",
+            help=f"which face of the {name}: place from the left, 0 first, or a point in it (default: the largest)",
         )
         group.add_argument(
-            f"--{subject}-box", metavar="X1,Y1,X2,Y2", help=f"the face of the {subject} by hand (drawings, animals)"
+            f"--{subject}-box", metavar="X1,Y1,X2,Y2", help=f"the face of the {name} by hand (drawings, animals)"
         )
         group.add_argument(
             f"--{subject}-landmarks",
@@ -119,16 +126,47 @@ def add_face_options(parser: argparse.ArgumentParser, subjects: tuple[str, ...])
         group.add_argument("--frame-rate", metavar="RATE", help="of a folder of images, e.g. 30000/1001 (default: 25)")
 
 
-def find_detector(options: argparse.Namespace, subject: str) -> FaceDetector:
-    """Make the detector for a subject.
+def check_faces(options: argparse.Namespace, subjects: Iterable[str]) -> None:
+    """Refuse options that contradict each other, so that none is passed over in silence.
+
+    Raises:
+        ConfigurationError: Names the two options.
+    """
+    is_manual = {subject: _is_manual(options, subject) for subject in subjects}
+    for subject, manual in is_manual.items():
+        if manual and getattr(options, f"{subject}_face") is not None:
+            raise ConfigurationError(f"--{subject}-face chooses among detected faces; leave it out where one is given.")
+    if all(is_manual.values()) and (options.detector != "auto" or options.detector_model is not None):
+        raise ConfigurationError("--detector has nothing to detect: all faces are given by hand; leave it out.")
+    if options.detector == "auto" and options.detector_model is not None:
+        raise ConfigurationError("--detector-model needs --detector, to tell whose file it is.")
+    if "driving" in is_manual and (options.smooth_track < 1 or options.smooth_track % 2 == 0):
+        raise ConfigurationError(f"--smooth-track must be odd and at least 1; got {options.smooth_track}.")
+
+
+def find_detectors(
+    options: argparse.Namespace, subjects: Iterable[str], device: torch.device | None = None
+) -> dict[str, FaceDetector]:
+    """Make the detector for each subject; those that are not given by hand share one.
 
     Raises:
         ConfigurationError: If the options are malformed, or no detector is there; says how to get one.
     """
-    box = _numbers(options, subject, "box", 4)
-    landmarks = _numbers(options, subject, "landmarks", 10)
-    if box is not None or landmarks is not None:
-        return create_detector("manual", box=box, landmarks=None if landmarks is None else landmarks.reshape(5, 2))
+    detectors: dict[str, FaceDetector] = {}
+    shared: FaceDetector | None = None
+    for subject in subjects:
+        if _is_manual(options, subject):
+            box = _numbers(options, subject, "box", 4)
+            points = _numbers(options, subject, "landmarks", 10)
+            points = None if points is None else points.reshape(5, 2)
+            detectors[subject] = create_detector("manual", box=box, landmarks=points)
+        else:
+            shared = shared or _automatic_detector(options, subject, device)
+            detectors[subject] = shared
+    return detectors
+
+
+def _automatic_detector(options: argparse.Namespace, subject: str, device: torch.device | None) -> FaceDetector:
     folder = options.models or default_folder()
     yoloface = next(file for file in FILES if file.name == "yoloface")
     candidates = {
@@ -136,31 +174,39 @@ def find_detector(options: argparse.Namespace, subject: str) -> FaceDetector:
         "mediapipe": options.detector_model or _existing(folder / "face_landmarker.task"),
         "insightface": options.detector_model or _existing(folder / "insightface"),
     }
+    where = "cpu" if device is None else str(device)
     if options.detector != "auto":
-        return create_detector(options.detector, model_path=candidates[options.detector])
-    if options.detector_model is not None:
-        raise ConfigurationError("--detector-model needs --detector, to tell whose file it is.")
+        path = candidates[options.detector]
+        if path is None and options.detector != "insightface":
+            name = "yoloface_v5m.pt" if options.detector == "yoloface" else "face_landmarker.task"
+            raise ConfigurationError(
+                f"--detector {options.detector} needs its file: put {name} into {folder}, or give --detector-model."
+            )
+        return create_detector(options.detector, model_path=path, device=where)
     for name, path in candidates.items():
         if path is not None and _is_installed(name):
-            return create_detector(name, model_path=path)
+            options.detector = name  # for the record that the video keeps
+            return create_detector(name, model_path=path, device=where)
     raise ConfigurationError(
-        f"No face detector is there for the {subject}: put yoloface_v5m.pt (hunyuan-portrait download) or "
+        f"No face detector is there for the {SUBJECTS[subject]}: put yoloface_v5m.pt (hunyuan-portrait download) or "
         f"MediaPipe's face_landmarker.task (and pip install mediapipe) into {folder}, or give the face by hand with "
         f"--{subject}-box."
     )
 
 
-def find_face(image: np.ndarray, options: argparse.Namespace, subject: str) -> Face:
+def find_face(image: np.ndarray, detector: FaceDetector, options: argparse.Namespace, subject: str) -> Face:
     """Find the chosen face of a still picture."""
-    return select_face(find_detector(options, subject).detect(image), _choice(options, subject))
+    face = select_face(detector.detect(image), _choice(options, subject))
+    width, height = face.box[2:] - face.box[:2]
+    if min(width, height) < SMALL_FACE:
+        warn(f"the face of the {SUBJECTS[subject]} has only {width:.0f}x{height:.0f} pixels; it will come out blurred")
+    return face
 
 
-def find_track(video: VideoSource, options: argparse.Namespace) -> FaceTrack:
+def find_track(video: VideoSource, detector: FaceDetector, options: argparse.Namespace) -> FaceTrack:
     """Follow the chosen face through the driving video, with a progress bar and a report of what was filled."""
     with bar("Detecting faces", "frame", video.num_frames) as update:
-        track = track_faces(
-            video, find_detector(options, "driving"), _choice(options, "driving"), lambda i: update(i + 1)
-        )
+        track = track_faces(video, detector, _choice(options, "driving"), lambda i: update(i + 1))
     if filled := track.filled_frames:
         shown = ", ".join(map(str, filled[:20])) + (", …" if len(filled) > 20 else "")
         warn(f"{len(filled)} of {len(track)} frames show no face; filled from their neighbours: {shown}")
@@ -188,14 +234,30 @@ def find_driving(options: argparse.Namespace) -> VideoSource:
     return video
 
 
+def check_output(out: Path, inputs: Iterable[Path]) -> None:
+    """Refuse an output that would overwrite an input, or whose folder is not there.
+
+    Raises:
+        ConfigurationError: Names the output.
+    """
+    if out.resolve() in [path.resolve() for path in inputs]:
+        raise ConfigurationError(f"--out {out} is also an input and would be lost; choose another name.")
+    if not out.resolve().parent.is_dir():
+        raise ConfigurationError(f"--out {out}: the folder {out.resolve().parent} does not exist; make it first.")
+
+
 def _choice(options: argparse.Namespace, subject: str) -> FaceChoice:
     text = getattr(options, f"{subject}_face")
     if text is None:
         return FaceChoice()
-    if text.isdigit():
+    if re.fullmatch("-?[0-9]+", text):
         return FaceChoice(index=int(text))
     x, y = _parse(text, f"--{subject}-face", 2)
     return FaceChoice(position=(float(x), float(y)))
+
+
+def _is_manual(options: argparse.Namespace, subject: str) -> bool:
+    return getattr(options, f"{subject}_box") is not None or getattr(options, f"{subject}_landmarks") is not None
 
 
 def _numbers(options: argparse.Namespace, subject: str, what: str, count: int) -> np.ndarray | None:
@@ -211,6 +273,10 @@ def _parse(text: str, option: str, count: int) -> np.ndarray:
     if len(numbers) != count:
         raise ConfigurationError(f"{option} takes {count} numbers separated by commas; got {text!r}.")
     return numbers
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
 
 
 def _existing(path: Path) -> Path | None:

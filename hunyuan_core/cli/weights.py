@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ..checkpoints import FileReport, convert, default_folder, download, verify
-from ..checkpoints.reports import Progress
 from .options import add_models_option
-from .progress import say
+from .progress import bar, say
 
 
 def add_commands(commands: Any) -> None:
@@ -27,7 +22,7 @@ def add_commands(commands: Any) -> None:
     )
     add_models_option(parser)
     parser.add_argument("--accept-licences", action="store_true", help="accept the licences without being asked")
-    parser.set_defaults(run=_download)
+    parser.set_defaults(run=_download, stopped="Interrupted; run the command again to go on from there.")
 
     parser = commands.add_parser(
         "convert",
@@ -35,7 +30,7 @@ def add_commands(commands: Any) -> None:
         description="Convert the .pth files to safetensors beside them: they load faster and carry no code.",
     )
     add_models_option(parser)
-    parser.set_defaults(run=_convert)
+    parser.set_defaults(run=_convert, stopped="Interrupted; what was converted before stays.")
 
     parser = commands.add_parser(
         "verify",
@@ -43,7 +38,7 @@ def add_commands(commands: Any) -> None:
         description="Report which weight files are there, missing, damaged or of another model.",
     )
     add_models_option(parser)
-    parser.set_defaults(run=_verify)
+    parser.set_defaults(run=_verify, stopped="Interrupted.")
 
 
 def _download(options: argparse.Namespace) -> int:
@@ -51,23 +46,28 @@ def _download(options: argparse.Namespace) -> int:
         print(text)
         if options.accept_licences:
             return True
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             say("No terminal to ask on; give --accept-licences to accept.")
             return False
         return input("Accept these licences? [y/N] ").strip().lower() in ("y", "yes")
 
-    with _bytes_bars() as update:
-        return _report(download(accept, options.models, on_progress=update), options.models)
+    with bar("Downloading", "B", unit_scale=True) as update:
+        reports = download(
+            accept, options.models, on_progress=lambda name, num_done, total: update(num_done, total, name)
+        )
+    return _report(reports, options.models)
 
 
 def _convert(options: argparse.Namespace) -> int:
-    with _file_bar("Converting") as update:
-        return _report(convert(options.models, update), options.models)
+    with bar("Converting", "file") as update:
+        reports = convert(options.models, lambda name, num_done, total: update(num_done, total))
+    return _report(reports, options.models)
 
 
 def _verify(options: argparse.Namespace) -> int:
-    with _file_bar("Verifying") as update:
-        return _report(verify(options.models, on_progress=update), options.models)
+    with bar("Verifying", "file") as update:
+        reports = verify(options.models, on_progress=lambda name, num_done, total: update(num_done, total))
+    return _report(reports, options.models)
 
 
 def _report(reports: list[FileReport], folder: Path | None) -> int:
@@ -76,33 +76,3 @@ def _report(reports: list[FileReport], folder: Path | None) -> int:
     for report in reports:
         print(report)
     return 0 if all(report.is_ok for report in reports) else 1
-
-
-@contextmanager
-def _file_bar(title: str) -> Iterator[Progress]:
-    with tqdm(desc=title, unit="file", file=sys.stderr, dynamic_ncols=True) as bar:
-
-        def update(name: str, num_done: int, total: int) -> None:
-            bar.total = total
-            bar.set_postfix_str(name, refresh=False)
-            bar.update(num_done - bar.n)
-
-        yield update
-
-
-@contextmanager
-def _bytes_bars() -> Iterator[Progress]:
-    bars: dict[str, tqdm] = {}
-
-    def update(name: str, num_done: int, total: int) -> None:
-        if name not in bars:
-            for bar in bars.values():
-                bar.close()
-            bars[name] = tqdm(desc=name, total=total, unit="B", unit_scale=True, file=sys.stderr, dynamic_ncols=True)
-        bars[name].update(num_done - bars[name].n)
-
-    try:
-        yield update
-    finally:
-        for bar in bars.values():
-            bar.close()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -68,16 +70,34 @@ def test_animates(portrait, driving, tmp_path, capsys):
     assert np.std(frames[3]) > 5
     with av.open(str(out)) as container:
         assert container.streams.video[0].average_rate == Fraction(30000, 1001)
-        settings = json.loads(container.metadata["hunyuan_portrait"])
         assert container.metadata["comment"].startswith("Synthetic video")
-    assert settings["seed"] == 7
-    assert settings["weights"] == "untrained-tiny"
-    assert settings["portrait"]["name"] == "portrait.png"
     assert audio_packets(out) == audio_packets(driving)
     captured = capsys.readouterr()
     assert "THE PICTURE IS NOISE" in captured.err
     assert captured.out == f"{out}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_the_video_says_how_to_make_it_again(portrait, driving, tmp_path):
+    first, again = tmp_path / "first.mp4", tmp_path / "again.mp4"
+    unusual = ["--seed", "7", "--no-identity", "--smooth-track", "3", "--image-guidance-scale", "1.5", "2.5"]
+    assert main(arguments(portrait, driving, first, *unusual, "--full-resolution", "--crf", "20")) == 0
+
+    with av.open(str(first)) as container:
+        record = json.loads(container.metadata["hunyuan_portrait"])
+    assert record["portrait"] == {"name": portrait.name, "sha256": hashlib.sha256(portrait.read_bytes()).hexdigest()}
+    assert record["driving"]["name"] == driving.name
+    assert (record["computed_on"], record["computed_in"]) == ("cpu", "float32")
+    rebuilt = ["animate", "--portrait", str(portrait), "--driving", str(driving), "--out", str(again)]
+    for name, value in record["options"].items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            rebuilt += [flag] * value
+        elif value is not None:
+            rebuilt += [flag, *(map(str, value) if isinstance(value, list) else [str(value)])]
+
+    assert main(rebuilt) == 0
+    assert first.read_bytes() == again.read_bytes()
 
 
 def test_same_seed_same_video(portrait, driving, tmp_path):
@@ -228,6 +248,51 @@ class Broken:
         return portrait, driving, ["--pose", "skeleton"], "--dwpose"
 
     @staticmethod
+    def huge_seed(folder, portrait, driving):
+        return portrait, driving, ["--seed", "99999999999999999999"], "seed must be"
+
+    @staticmethod
+    def not_a_number(folder, portrait, driving):
+        return portrait, driving, ["--fps", "nan"], "fps must be"
+
+    @staticmethod
+    def infinite_guidance(folder, portrait, driving):
+        return portrait, driving, ["--motion-guidance-scale", "inf"], "motion_guidance_scale must be"
+
+    @staticmethod
+    def huge_size(folder, portrait, driving):
+        return portrait, driving, ["--size", "100000"], "from 64 to 4096"
+
+    @staticmethod
+    def crf_out_of_range(folder, portrait, driving):
+        return portrait, driving, ["--crf", "99"], "crf"
+
+    @staticmethod
+    def negative_face(folder, portrait, driving):
+        more = ["--portrait-face=-1", "--models", str(folder)]
+        return portrait, driving, more, "leave it out where one is given"
+
+    @staticmethod
+    def even_smoothing(folder, portrait, driving):
+        return portrait, driving, ["--smooth-track", "2"], "--smooth-track"
+
+    @staticmethod
+    def detector_without_use(folder, portrait, driving):
+        return portrait, driving, ["--detector", "mediapipe"], "leave it out"
+
+    @staticmethod
+    def meta_device(folder, portrait, driving):
+        return portrait, driving, ["--device", "meta"], "--device meta"
+
+    @staticmethod
+    def inside_out_box(folder, portrait, driving):
+        return portrait, driving, ["--driving-box", "80,80,20,20"], "80"
+
+    @staticmethod
+    def same_person_without_skeleton(folder, portrait, driving):
+        return portrait, driving, ["--same-person"], "--pose skeleton"
+
+    @staticmethod
     def three_guidance_scales(folder, portrait, driving):
         return portrait, driving, ["--image-guidance-scale", "1", "2", "3"], "--image-guidance-scale"
 
@@ -243,6 +308,30 @@ def test_bad_input_is_one_line_and_nothing_is_written(broken, portrait, driving,
 
     assert word in complaint(capsys)
     assert list(target.iterdir()) == []
+
+
+@pytest.mark.parametrize("more", [["--seed", "1.5"], ["--por", "x"], ["--unknown"], []])
+def test_wrong_usage_is_one_line_too(more, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["animate", *more])
+
+    assert re.fullmatch(r"error: .*; see hunyuan-portrait animate --help\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "command", [["demo", "--out", "FILE"], ["inspect", "IMAGE", "--out", "IMAGE"], ["inspect", "."]]
+)
+def test_other_commands_refuse_too(command, portrait, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file, before = tmp_path / "file", portrait.read_bytes()
+    file.touch()
+    command = [{"FILE": str(file), "IMAGE": str(portrait)}.get(word, word) for word in command]
+
+    assert main([*command, *(["--driving-box", "20,20,80,80"] if command[0] == "inspect" else [])]) == 2
+
+    complaint(capsys)
+    assert portrait.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_no_detector_says_how_to_get_one(portrait, driving, tmp_path, capsys):
@@ -298,7 +387,8 @@ def test_a_bad_checkpoint_is_named(kind, portrait, driving, tmp_path, capsys):
     assert not out.exists()
 
 
-def test_interrupting_leaves_nothing_behind(portrait, driving, tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stopping_leaves_nothing_behind(stop, portrait, driving, tmp_path):
     out = tmp_path / "out.mp4"
     command = [sys.executable, "-c", "import sys; from hunyuan_core.cli import main; sys.exit(main())"]
     many_steps = ["--num-inference-steps", "5000"]
@@ -310,12 +400,22 @@ def test_interrupting_leaves_nothing_behind(portrait, driving, tmp_path):
     while "Sampling" not in seen and process.poll() is None:
         seen += process.stderr.read(1)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
 
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "nothing was written" in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_without_a_standard_error(portrait, driving, tmp_path):
+    out = tmp_path / "out.mp4"
+    code = "import sys; from hunyuan_core.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, *arguments(portrait, driving, out)]
+
+    subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *command], check=True)  # noqa: S603, S607
+
+    assert len(frames_of(out)) == 7
 
 
 def test_inspect_draws_a_contact_sheet(driving, tmp_path, capsys):

@@ -28,10 +28,11 @@ class PasteBack:
         border_ratio: As in soft_mask.
 
     Raises:
-        ShapeError: If the square is empty or leaves the portrait.
+        ShapeError: If the square is empty or leaves the portrait, or the portrait is not as above.
     """
 
     def __init__(self, portrait: np.ndarray, square: np.ndarray, border_ratio: float = 0.1) -> None:
+        _check_picture("The portrait", portrait)
         height, width = portrait.shape[:2]
         x1, y1, x2, y2 = (int(side) for side in square)
         if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
@@ -52,15 +53,26 @@ class PasteBack:
 
         Returns:
             A new (H, W, 3) uint8 RGB picture, equal to the portrait outside the square.
+
+        Raises:
+            ShapeError: If the frame is not as above.
         """
         import cv2
 
+        _check_picture("The frame", frame)
         height, width = self._background.shape[:2]
         frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
         result = self._portrait.copy()
         # In this form equal pictures blend to themselves exactly. Release: fractions are cut off, not rounded.
         result[self._region] = self._background + self._mask * (frame - self._background)
         return result
+
+
+def _check_picture(name: str, picture: np.ndarray) -> None:
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
+        raise ShapeError(
+            f"{name} must be (H, W, 3) uint8; got {picture.shape} {picture.dtype}. Convert it to RGB of 0 to 255."
+        )
 
 
 def _ramp(length: int, border_ratio: float) -> np.ndarray:

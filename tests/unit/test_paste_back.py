@@ -39,3 +39,23 @@ def test_one_object_serves_many_frames() -> None:
 def test_square_outside_the_portrait(square: tuple[int, int, int, int]) -> None:
     with pytest.raises(ShapeError, match="inside the portrait of 120x100"):
         PasteBack(np.zeros((100, 120, 3), np.uint8), np.array(square))
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((100, 120, 3), np.float32),
+        np.zeros((100, 120), np.uint8),
+        np.zeros((100, 120, 4), np.uint8),
+        np.zeros((1, 100, 120, 3), np.uint8),
+        np.zeros((0, 120, 3), np.uint8),
+    ],
+    ids=["float", "grey", "alpha", "batch", "empty"],
+)
+def test_pictures_that_are_not_rgb(picture: np.ndarray) -> None:
+    square = np.array([0, 0, 50, 50])
+    with pytest.raises(ShapeError, match=r"The portrait must be \(H, W, 3\) uint8; got .*\. Convert"):
+        PasteBack(picture, square)
+    paste = PasteBack(np.zeros((100, 120, 3), np.uint8), square)
+    with pytest.raises(ShapeError, match=r"The frame must be \(H, W, 3\) uint8; got .*\. Convert"):
+        paste(picture)

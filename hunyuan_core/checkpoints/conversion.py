@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ..errors import WeightsError
-from .files import FILES, ModelFile, default_folder
+from .files import FILES, ModelFile, models_folder
 from .integrity import sha256_of
 from .reading import read_metadata, read_state_dict
 from .reports import FileReport, Progress
@@ -28,8 +28,11 @@ def convert(folder: str | Path | None = None, on_progress: Progress | None = Non
 
     Returns:
         One report for each ``.pth`` that the model has. Failures are reported, and the other files converted.
+
+    Raises:
+        WeightsError: If the folder is a file.
     """
-    folder = Path(folder).expanduser() if folder is not None else default_folder()
+    folder = models_folder(folder)
     files = [file for file in FILES if file.filename.endswith(".pth")]
     reports = []
     for index, file in enumerate(files):

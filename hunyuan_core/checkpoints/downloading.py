@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigurationError, WeightsError
-from .files import FILES, ModelFile, Source, default_folder, locate
+from .files import FILES, ModelFile, Source, locate, models_folder
 from .integrity import sha256_of
 from .reports import FileReport, Progress
 
@@ -58,9 +58,9 @@ def download(
 
     Raises:
         ConfigurationError: If the licence is not accepted; nothing was fetched.
-        WeightsError: If the folder cannot be made.
+        WeightsError: If the folder is a file.
     """
-    folder = Path(folder).expanduser() if folder is not None else default_folder()
+    folder = models_folder(folder)
     found = {file: locate(folder, file) for file in files}
     wanted = [file for file in files if found[file] is None]
     if wanted and not accept_licence(licence_text(wanted)):

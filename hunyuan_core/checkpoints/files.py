@@ -217,6 +217,23 @@ def default_folder() -> Path:
     return (Path(cache) if cache else Path.home() / ".cache") / "hunyuan-portrait"
 
 
+def models_folder(folder: str | Path | None = None) -> Path:
+    """The folder that a user means: ``default_folder()`` if none is given, and a leading ``~`` is the home folder.
+
+    Raises:
+        WeightsError: If it is a file, or the ``~`` means nobody's home.
+    """
+    try:
+        path = Path(folder).expanduser() if folder is not None else default_folder()
+    except RuntimeError as error:
+        raise WeightsError(f"The models folder is unknown ({error}); write its path in full.") from error
+    if path.is_file():
+        raise WeightsError(
+            f"The models folder {path} is a file; give a folder (as the argument or in {FOLDER_VARIABLE})."
+        )
+    return path
+
+
 def locate(folder: Path, file: ModelFile) -> Path | None:
     """Path of a file in ``folder`` or in its ``pretrained_weights``; None if it is in neither."""
     for root in (folder, folder / "pretrained_weights"):
@@ -234,9 +251,10 @@ def find_models(folder: str | Path | None = None) -> ModelFiles:
             ``default_folder()`` if not given.
 
     Raises:
-        WeightsError: If a required file is missing; lists all of them, the folder, and the command that fetches them.
+        WeightsError: If the folder is a file, or a required file is missing; lists all of them, the folder, and the
+            command that fetches them.
     """
-    folder = Path(folder).expanduser() if folder is not None else default_folder()
+    folder = models_folder(folder)
     found = {file.name: path for file in FILES if (path := locate(folder, file))}
     missing = [file for file in FILES if file.is_required and file.name not in found]
     if missing:

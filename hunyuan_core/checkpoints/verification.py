@@ -9,7 +9,7 @@ import torch
 
 from .. import models
 from ..errors import WeightsError
-from .files import FILES, ModelFile, default_folder, locate
+from .files import FILES, ModelFile, locate, models_folder
 from .integrity import check_archive, check_is_weights, check_sha256, damaged, is_archive
 from .loading import check_layout, shapes_of
 from .reading import read_shapes
@@ -36,8 +36,11 @@ def verify(
 
     Returns:
         One report for each file the model has, in the order of ``FILES``.
+
+    Raises:
+        WeightsError: If the folder is a file.
     """
-    folder = Path(folder).expanduser() if folder is not None else default_folder()
+    folder = models_folder(folder)
     reports = []
     for index, file in enumerate(FILES):
         if on_progress:

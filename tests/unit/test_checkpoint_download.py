@@ -317,7 +317,7 @@ def test_a_disk_that_fills_up(hub: Hub, tmp_path: Path):
 
 def test_a_folder_that_cannot_be_made(hub: Hub, tmp_path: Path):
     (tmp_path / "file").write_bytes(b"")
-    report = fetch(tmp_path / "file", (BY_NAME["unet"],))["unet"]
+    report = fetch(tmp_path / "file/models", (BY_NAME["unet"],))["unet"]
     assert report.status == "failed"
     assert "cannot be written" in report.message
 

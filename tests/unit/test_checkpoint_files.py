@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hunyuan_core.checkpoints import FILES, default_folder, find_models
+from hunyuan_core.checkpoints import FILES, convert, default_folder, download, find_models, verify
 from hunyuan_core.checkpoints.files import recognise
 from hunyuan_core.errors import WeightsError
 
@@ -58,6 +59,38 @@ def test_all_missing_files_are_listed_with_the_folder_and_the_remedy(tmp_path: P
 def test_a_folder_that_does_not_exist_is_said_to(tmp_path: Path):
     with pytest.raises(WeightsError, match="none, which does not exist"):
         find_models(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [find_models, verify, convert, lambda folder=None: download(lambda text: True, folder)],
+    ids=["find_models", "verify", "convert", "download"],
+)
+def test_a_file_is_not_taken_for_a_folder(use: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "unet.pth"
+    file.write_bytes(b"x")
+    monkeypatch.setenv("HUNYUAN_PORTRAIT_MODELS", str(file))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for arguments in ((), (file,), (str(file),), ("~/unet.pth",), (Path("~/unet.pth"),)):
+        with pytest.raises(WeightsError, match=rf"{file} is a file; give a folder") as caught:
+            use(*arguments)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_home_folder_is_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HUNYUAN_PORTRAIT_MODELS", "~/weights")
+    fill(tmp_path / "weights")
+    for folder in (None, "~/weights", Path("~/weights")):
+        assert find_models(folder).folder == tmp_path / "weights"
+    assert {report.path for report in convert("~/weights")} >= {tmp_path / "weights/hyportrait/unet.pth"}
+    assert verify("~/weights")[0].path == tmp_path / "weights/hyportrait/unet.pth"
+    assert {report.status for report in download(lambda text: False, "~/weights")} == {"present"}
+
+
+def test_nobodys_home_folder():
+    with pytest.raises(WeightsError, match=r"models folder is unknown \(.*\); write its path in full"):
+        find_models("~nobody-of-this-name/weights")
 
 
 def test_an_optional_file_is_missed_when_it_is_asked_for(tmp_path: Path):

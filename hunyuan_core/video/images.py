@@ -108,6 +108,8 @@ def write_image(path: Path | str, image: np.ndarray) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image, and name the file in what goes wrong until it is closed."""
+    if path.is_dir():
+        raise MediaError(f"{path} is a folder, but one picture is wanted; give the path of an image file.")
     try:
         with warnings.catch_warnings():
             # Pillow warns at half of its limit; portraits of 100 megapixels are wanted.

@@ -138,7 +138,7 @@ def test_missing_image_folder_and_text(tmp_path: Path) -> None:
     for path, cause in [
         (tmp_path / "nowhere.png", "does not exist"),
         (tmp_path / "text.png", "is not an image"),
-        (tmp_path, "cannot be read"),
+        (tmp_path, "is a folder, but one picture is wanted"),
     ]:
         with pytest.raises(MediaError, match=cause) as error:
             read_image(path)

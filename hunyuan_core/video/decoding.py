@@ -135,7 +135,8 @@ def open_container(path: Path) -> Iterator[InputContainer]:
     from av.error import FFmpegError
 
     try:
-        container = av.open(str(path), "r", metadata_errors="replace")
+        # Absolute, or FFmpeg takes "a:b.mp4" for an address.
+        container = av.open(str(path.absolute()), "r", metadata_errors="replace")
     except FFmpegError as error:
         raise MediaError(
             f"{path} cannot be read as a video ({error.strerror}): it is cut short, damaged or something else; "

@@ -6,12 +6,14 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import MediaError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_ACCESS = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def write_error(path: Path, code: int | None, reason: str | None) -> MediaError:
@@ -23,7 +25,13 @@ def write_error(path: Path, code: int | None, reason: str | None) -> MediaError:
     """
     if code in _NO_SPACE:
         return MediaError(f"No room to write {path} ({reason}); free some space or choose another output folder.")
-    return MediaError(f"Cannot write {path} ({reason}); choose an output folder that exists and that you may write to.")
+    if code in _NO_ACCESS:
+        return MediaError(
+            f"Cannot write {path} ({reason}); choose an output folder that exists and that you may write to."
+        )
+    if code == errno.ENAMETOOLONG:
+        return MediaError(f"Cannot write {path} ({reason}); choose a shorter name.")
+    return MediaError(f"Cannot write {path} ({reason}); check the disk, or choose an output folder on another one.")
 
 
 @contextlib.contextmanager
@@ -33,7 +41,7 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     Raises:
         MediaError: If the folder does not exist, is not writable or full, or ``path`` is a folder itself.
     """
-    if path.is_dir():
+    if _is_folder(path):
         raise MediaError(f"Cannot write {path}: it is a folder; give the name of a file in it.")
     # The target's own name plus a suffix could be longer than a file system allows.
     temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
@@ -63,3 +71,12 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, target)
         except OSError as error:
             raise write_error(path, error.errno, error.strerror) from error
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError as error:  # a name that is too long is found out here, and else at the very end
+        raise write_error(path, error.errno, error.strerror) from error

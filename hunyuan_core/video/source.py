@@ -14,10 +14,12 @@ import numpy as np
 from ..errors import ConfigurationError, MediaError
 from .decoding import VideoDecoder
 from .images import ImageFrames, read_image
-from .timing import Timing, find_timing
+from .timing import FrameRate, Timing, find_timing, read_frame_rate
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """Files that a folder of frames may hold; others in it are passed over."""
+
+_SUFFIXES_AS_TEXT = f"{', '.join(IMAGE_SUFFIXES[:-1])} or {IMAGE_SUFFIXES[-1]}"
 
 _MAYBE_ANIMATED = (".gif", ".apng", *IMAGE_SUFFIXES)
 
@@ -69,32 +71,39 @@ class VideoSource(ABC):
         """None at a constant rate from 0 on; else num_frames + 1 times in seconds (see Timing), for write_video."""
         return self.timing.timestamps
 
-    def held(self, num_frames: int = 25, frame_rate: Fraction = Fraction(25)) -> VideoSource:
+    def held(self, num_frames: int = 25, frame_rate: FrameRate = 25) -> VideoSource:
         """Repeat the first frame for a clip; the defaults are one window of the model, one second.
 
+        Args:
+            frame_rate: As in read_frame_rate.
+
         Raises:
-            ConfigurationError: If the number of frames or the rate is not positive.
+            ConfigurationError: If the number of frames is not positive, or the rate unusable.
         """
-        return _HeldFrame(self.path, next(iter(self)), Timing(num_frames, frame_rate))
+        if num_frames < 1:
+            raise ConfigurationError(
+                f"A held frame needs at least one frame; got num_frames {num_frames}, give e.g. 25."
+            )
+        return _HeldFrame(self.path, next(iter(self)), Timing(num_frames, read_frame_rate(frame_rate)))
 
 
-def open_video(path: Path | str, *, frame_rate: Fraction | None = None) -> VideoSource:
+def open_video(path: Path | str, *, frame_rate: FrameRate | None = None) -> VideoSource:
     """Open a driving video: a video file, an animated GIF, PNG or WebP, a folder of images, or a still image.
 
     Images of a folder are taken in natural order (2 before 10) and must have the same size.
 
     Args:
-        frame_rate: Frames per second of a folder of images; 25 if None.
+        frame_rate: Frames per second of a folder of images, as in read_frame_rate (29.97 is 2997/100); 25 if None.
 
     Raises:
         MediaError: If it is missing, damaged, empty, or none of these.
-        ConfigurationError: If a rate is given for something that has its own.
+        ConfigurationError: If the rate is unusable, or given for something that has its own.
     """
     path = Path(path)
     if not path.exists():
         raise MediaError(f"{path} does not exist; check the path of the driving video.")
     if path.is_dir():
-        return _ImageFolder(path, Fraction(25) if frame_rate is None else Fraction(frame_rate))
+        return _ImageFolder(path, read_frame_rate(25 if frame_rate is None else frame_rate))
     if frame_rate is not None:
         raise ConfigurationError(f"frame_rate is for a folder of images only, but {path} is a file; leave it out.")
     if path.stat().st_size == 0:
@@ -147,9 +156,7 @@ class _ImageFolder(VideoSource):
             key=_natural_order,
         )
         if not self._files:
-            raise MediaError(f"The folder {path} holds no images; put frames with one of {IMAGE_SUFFIXES} there.")
-        if frame_rate <= 0:
-            raise ConfigurationError(f"frame_rate must be above 0 frames per second; got {frame_rate}.")
+            raise MediaError(f"The folder {path} holds no images; put frames there as {_SUFFIXES_AS_TEXT}.")
         self._timing = Timing(len(self._files), frame_rate)
         self.height, self.width = read_image(self._files[0], min_side=1).shape[:2]
         self.is_still = len(self._files) == 1
@@ -173,11 +180,6 @@ class _HeldFrame(VideoSource):
         self.path = path
         self._frame = frame
         self._timing = timing or Timing(1, Fraction(25))
-        if self._timing.num_frames < 1 or self._timing.frame_rate <= 0:
-            raise ConfigurationError(
-                "A held frame needs at least one frame at a rate above 0; "
-                f"got {self._timing.num_frames} at {self._timing.frame_rate}."
-            )
         self.height, self.width = frame.shape[:2]
         self.is_still = timing is None
 

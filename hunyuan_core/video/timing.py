@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +13,59 @@ from ..errors import ConfigurationError
 
 _MAX_TIMESCALE = 1_000_000
 _USUAL_TIMESCALE = 90_000
-_MAX_INTEGER = 2**31 - 1
+
+# The files count a frame's duration, and the delay of one that waits for others, in 32 bits.
+_MAX_INTEGER = 2**28
+_MAX_DURATION = 1000
+_MIN_RATE, _MAX_RATE = Fraction(1, _MAX_DURATION), 1000  # above, FFmpeg's readers lose frames of short clips
+
+_RATE_TEXT = re.compile(r"[0-9]*\.?[0-9]*|[0-9]+/[0-9]+")
+
+FrameRate = Fraction | float | str
+"""A frame rate as read_frame_rate takes it."""
+
+
+def read_frame_rate(rate: FrameRate, *, is_mean: bool = False) -> Fraction:
+    """Read a frame rate as it is written down: 29.97, as number or text, is 2997/100, and "30000/1001" is itself.
+
+    Args:
+        rate: Frames per second, 1/1000 to 1000.
+        is_mean: Whether timestamps say the times, so that the nearest ratio that files can hold will do.
+
+    Raises:
+        ConfigurationError: If it is not a number, out of range, or not a ratio of the size that files can hold.
+    """
+    try:
+        exact = _parse(rate)
+    except (ValueError, ZeroDivisionError) as error:
+        raise _unusable(rate) from error
+    if not _MIN_RATE <= exact <= _MAX_RATE:
+        raise _unusable(rate)
+    if is_mean:
+        return exact.limit_denominator(_MAX_INTEGER // _MAX_RATE)
+    if max(exact.as_integer_ratio()) > _MAX_INTEGER:
+        raise ConfigurationError(
+            f"frame_rate must be a ratio of whole numbers up to {_MAX_INTEGER}; got {exact} ({float(exact):.6g}). "
+            "Give e.g. 29.97 or '30000/1001'."
+        )
+    return exact
+
+
+def _parse(rate: FrameRate) -> Fraction:
+    if isinstance(rate, (int, Fraction)):
+        return Fraction(rate)
+    text = str(rate)
+    if not _RATE_TEXT.fullmatch(text):  # a power of ten could be too large to compute
+        raise ValueError(text)
+    return Fraction(text)
+
+
+def _unusable(rate: FrameRate) -> ConfigurationError:
+    shown = repr(rate) if isinstance(rate, str) else str(rate)
+    return ConfigurationError(
+        f"frame_rate must be {_MIN_RATE} to {_MAX_RATE} frames per second, as a number or a ratio like '30000/1001'; "
+        f"got {shown:.80}. Give e.g. 25."
+    )
 
 
 @dataclass(frozen=True)
@@ -66,14 +119,9 @@ class FrameClock:
     def constant(cls, frame_rate: Fraction) -> FrameClock:
         """Make a clock that ticks once a frame, so that nothing is rounded and nothing drifts.
 
-        Raises:
-            ConfigurationError: If the rate is not positive, or not a ratio of the size that files can hold.
+        Args:
+            frame_rate: As read_frame_rate gives it.
         """
-        if frame_rate <= 0 or max(frame_rate.as_integer_ratio()) > _MAX_INTEGER:
-            raise ConfigurationError(
-                f"frame_rate must be a positive ratio of whole numbers below 2**31; got {frame_rate}. "
-                "Give e.g. 25 or Fraction(30000, 1001)."
-            )
         return cls(1 / frame_rate)
 
     @classmethod
@@ -81,7 +129,8 @@ class FrameClock:
         """Make a clock for given times: exact where a tick of a microsecond or more divides them all.
 
         Raises:
-            ConfigurationError: If the times do not increase by at least a tick, or start before 0.
+            ConfigurationError: If the times do not increase by at least a tick, start before 0, or a frame lasts more
+                than 1000 seconds.
         """
         scale = math.lcm(*(time.denominator for time in timestamps))
         if scale > _MAX_TIMESCALE:
@@ -92,6 +141,12 @@ class FrameClock:
             raise ConfigurationError(
                 "timestamps must be seconds from 0 on that increase, the last being the end of the last frame; "
                 "pass those of the VideoSource."
+            )
+        longest = max(b - a for a, b in pairwise(timestamps))
+        if longest > _MAX_DURATION:
+            raise ConfigurationError(
+                f"timestamps may show a frame for at most {_MAX_DURATION} seconds, but one lasts {float(longest):.6g}; "
+                "repeat that frame or cut the pause out."
             )
         return clock
 

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import MediaError, ShapeError
+from ..errors import ConfigurationError, MediaError, ShapeError
 from .decoding import clock_start, open_container
 from .files import replacing, temporary_beside, write_error
-from .timing import FrameClock
+from .timing import FrameClock, FrameRate, read_frame_rate
 
 if TYPE_CHECKING:
     from av import Packet
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
+    from av.error import FFmpegError
 
 VIDEO_SUFFIXES = (".mp4", ".mov")
 """What write_video writes; both hold any frame rate exactly."""
@@ -30,6 +31,10 @@ _BT709 = 1
 _LIMITED, _FULL = 1, 2
 
 _MAX_SIDE = 16384
+_MAX_CRF = 51
+
+# What FFmpeg says about the video itself; the system says it about no file.
+_NOT_THE_FILE = (errno.EINVAL, errno.ERANGE, errno.EDOM, errno.ENOMEM)
 
 # SWS_BILINEAR, SWS_FULL_CHR_H_INP, SWS_ACCURATE_RND: without the last, colours shift by a fraction of a level.
 _EXACT_COLOURS = 0x2 | 0x4000 | 0x40000
@@ -38,7 +43,7 @@ _EXACT_COLOURS = 0x2 | 0x4000 | 0x40000
 def write_video(
     path: Path | str,
     frames: Iterable[np.ndarray],
-    frame_rate: Fraction,
+    frame_rate: FrameRate,
     *,
     timestamps: Sequence[Fraction] | None = None,
     audio_from: Path | str | None = None,
@@ -53,7 +58,7 @@ def write_video(
     Args:
         path: Its suffix must be one of VIDEO_SUFFIXES.
         frames: (H, W, 3) uint8 RGB, all of one size.
-        frame_rate: Frames per second, exactly.
+        frame_rate: Frames per second, as in read_frame_rate (29.97 is 2997/100).
         timestamps: Those of the VideoSource that gave the rate; None for a constant rate from 0 on.
         audio_from: A file with video whose audio is carried over, if it has any.
         metadata: Tags of the file, any keys.
@@ -64,16 +69,16 @@ def write_video(
 
     Raises:
         MediaError: If there are no frames, the folder cannot be written to, the disk is full, or the container cannot
-            hold the audio.
+            hold the audio or the video.
         ShapeError: If a frame is not (H, W, 3) uint8 of the size of the first, or too large for H.264.
-        ConfigurationError: If the rate or the timestamps are unusable.
+        ConfigurationError: If the rate, the timestamps or the quality are unusable.
     """
     path = Path(path)
     _check_suffix(path)
-    frame_rate = Fraction(frame_rate)
-    clock = FrameClock.constant(frame_rate) if timestamps is None else FrameClock.variable(timestamps)
+    _check_crf(crf)
+    rate, clock = _rate_and_clock(frame_rate, timestamps)
     with replacing(path) as temporary, _opened_audio(audio_from) as source:
-        with _Encoder(path, temporary, frame_rate, clock, source, metadata or {}, crf) as encoder:
+        with _Encoder(path, temporary, rate, clock, source, metadata or {}, crf) as encoder:
             for frame in frames:
                 encoder.write(frame)
         if encoder.num_frames == 0:
@@ -81,22 +86,38 @@ def write_video(
     return encoder.num_frames
 
 
-def check_writable(path: Path | str, *, audio_from: Path | str | None = None) -> None:
+def check_writable(
+    path: Path | str,
+    *,
+    size: tuple[int, int] | None = None,
+    frame_rate: FrameRate = 25,
+    timestamps: Sequence[Fraction] | None = None,
+    audio_from: Path | str | None = None,
+    crf: int = 17,
+) -> None:
     """Write a one-frame video beside the target and remove it, so that what must fail does so before the sampling.
 
     Args:
-        audio_from: As in write_video; whether the container can hold its audio is found out too.
+        size: Height and width of the frames to come, pixels; a small one if None.
+        frame_rate: As in write_video, like the rest; give what it will be given.
 
     Raises:
-        MediaError: As write_video would raise it.
+        MediaError: As write_video would raise it, like the rest.
+        ShapeError: If the frames are too large for H.264.
+        ConfigurationError: If the rate, the timestamps or the quality are unusable.
     """
     path = Path(path)
     _check_suffix(path)
-    rate = Fraction(25)
-    with temporary_beside(path.resolve()) as temporary, _opened_audio(audio_from) as source:
-        clock = FrameClock.constant(rate)
-        with _Encoder(path, temporary, rate, clock, source, {}, crf=17, has_whole_audio=False) as encoder:
-            encoder.write(np.zeros((64, 64, 3), np.uint8))
+    _check_crf(crf)
+    rate, clock = _rate_and_clock(frame_rate, timestamps)
+    size = size or (64, 64)
+    _check_size(*size)
+    with (
+        temporary_beside(path.resolve()) as temporary,
+        _opened_audio(audio_from) as source,
+        _Encoder(path, temporary, rate, clock, source, {}, crf, has_whole_audio=False) as encoder,
+    ):
+        encoder.write(np.zeros((*size, 3), np.uint8))
 
 
 class _Encoder:
@@ -119,12 +140,13 @@ class _Encoder:
         self.num_frames = 0
         self._reformatter = VideoReformatter()
         self._path = path
+        self._frame_rate = frame_rate
         self._clock = clock
         self._source = source
         self._size: tuple[int, int] | None = None
         self._num_packets = 0
         self._has_whole_audio = has_whole_audio
-        with _blaming(path, source):
+        with self._blaming():
             # use_metadata_tags: without it, mp4 keeps only the tags that iTunes knows.
             self._output = av.open(str(temporary), "w", options={"movflags": "+faststart+use_metadata_tags"})
         self._output.metadata.update(metadata)
@@ -145,7 +167,7 @@ class _Encoder:
 
         try:
             if kind is None and self.num_frames:
-                with _blaming(self._path, self._source):
+                with self._blaming():
                     self._mux(self._video.encode(None))
                     if self._has_whole_audio:
                         self._audio.copy()
@@ -164,15 +186,14 @@ class _Encoder:
                 f"A frame must be (H, W, 3) uint8; frame {self.num_frames} is {frame.shape} {frame.dtype}."
             )
         height, width = frame.shape[:2]
-        self._size = self._size or (height, width)
+        if self._size is None:
+            self._start(height, width)
         if (height, width) != self._size:
             raise ShapeError(
                 f"Frames must have one size: frame 0 is {self._size}, frame {self.num_frames} {frame.shape}."
             )
         even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        with _blaming(self._path, self._source):
-            if self.num_frames == 0:
-                self._start(*even.shape[:2])
+        with self._blaming():
             picture = self._reformatter.reformat(
                 VideoFrame.from_ndarray(even, format="rgb24"),
                 format="yuv420p",
@@ -188,21 +209,48 @@ class _Encoder:
             self._audio.copy(until=picture.pts * self._clock.time_base)
 
     def _start(self, height: int, width: int) -> None:
-        if max(height, width) > _MAX_SIDE:
-            raise ShapeError(
-                f"H.264 holds at most {_MAX_SIDE} pixels a side, but the frames are {width}x{height}; scale them down."
-            )
+        from av.error import FFmpegError
+
+        _check_size(height, width)
+        self._size = height, width
         context = self._video.codec_context
-        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+        context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         context.time_base = self._clock.time_base
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED
+        try:
+            context.open()
+        except FFmpegError as error:
+            raise self._refused("The H.264 encoder", error) from error
 
     def _mux(self, packets: list[Packet]) -> None:
         for packet in packets:
             packet.duration = self._clock.ticks(self._num_packets + 1) - self._clock.ticks(self._num_packets)
             self._num_packets += 1
             self._output.mux(packet)
+
+    @contextlib.contextmanager
+    def _blaming(self) -> Iterator[None]:
+        """Report what the library cannot write as the fault of the output, of its audio, or of the video itself."""
+        from av.error import FFmpegError
+
+        try:
+            yield
+        except FFmpegError as error:
+            # Not before the end does the library find some audio impossible (PCM without a channel layout in mp4).
+            if error.errno == errno.EINVAL and self._source is not None and self._source.streams.audio:
+                raise _audio_refused(self._path, self._source) from error
+            # FFmpeg's own codes are none of the system's.
+            if error.errno in _NOT_THE_FILE or error.errno not in errno.errorcode:
+                raise self._refused(f"The file {self._path}", error) from error
+            raise write_error(self._path, error.errno, error.strerror) from error
+
+    def _refused(self, who: str, error: FFmpegError) -> MediaError:
+        height, width = self._size or (0, 0)
+        return MediaError(
+            f"{who} cannot take frames of {width}x{height} pixels at {self._frame_rate} per second ({error.strerror}); "
+            "scale them down, or choose a usual frame rate such as 25."
+        )
 
 
 class _AudioCopy:
@@ -271,18 +319,23 @@ def _opened_audio(path: Path | str | None) -> Iterator[InputContainer | None]:
         yield container
 
 
-@contextlib.contextmanager
-def _blaming(path: Path, source: InputContainer | None) -> Iterator[None]:
-    """Report what the library cannot write as the fault of the output, or of audio that does not fit it."""
-    from av.error import FFmpegError
+def _rate_and_clock(frame_rate: FrameRate, timestamps: Sequence[Fraction] | None) -> tuple[Fraction, FrameClock]:
+    rate = read_frame_rate(frame_rate, is_mean=timestamps is not None)
+    return rate, FrameClock.constant(rate) if timestamps is None else FrameClock.variable(timestamps)
 
-    try:
-        yield
-    except FFmpegError as error:
-        # Not before the end does the library find some audio impossible (PCM without a channel layout in mp4).
-        if error.errno == errno.EINVAL and source is not None and source.streams.audio:
-            raise _audio_refused(path, source) from error
-        raise write_error(path, error.errno, error.strerror) from error
+
+def _check_crf(crf: int) -> None:
+    if not 0 <= crf <= _MAX_CRF:
+        raise ConfigurationError(f"crf must be 0 (lossless) to {_MAX_CRF} (worst); got {crf}. Give e.g. 17.")
+
+
+def _check_size(height: int, width: int) -> None:
+    if min(height, width) < 1:
+        raise ShapeError(f"Frames must have at least one pixel, but they are {width}x{height}; give larger ones.")
+    if max(height, width) > _MAX_SIDE:
+        raise ShapeError(
+            f"H.264 holds at most {_MAX_SIDE} pixels a side, but the frames are {width}x{height}; scale them down."
+        )
 
 
 def _check_suffix(path: Path) -> None:

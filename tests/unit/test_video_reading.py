@@ -305,6 +305,6 @@ def test_sound_alone(tmp_path: Path) -> None:
 
 
 def test_folder_without_images(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match="holds no images") as error:
+    with pytest.raises(MediaError, match=r"holds no images; put frames there as \.png, .* or \.tiff\.") as error:
         open_video(tmp_path)
     one_line(error)

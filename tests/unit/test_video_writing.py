@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import resource
@@ -19,6 +20,7 @@ from clips import NTSC, audio_packets, make_clip, make_sound, moving_frames
 
 from hunyuan_core.errors import ConfigurationError, MediaError, ShapeError
 from hunyuan_core.video import check_writable, open_video, write_image, write_video
+from hunyuan_core.video.files import write_error
 
 
 def video_times(path: Path) -> tuple[list[Fraction], Fraction]:
@@ -143,10 +145,140 @@ def test_more_frames_than_timestamps(tmp_path: Path) -> None:
     assert not os.listdir(tmp_path)
 
 
-@pytest.mark.parametrize("rate", [Fraction(0), Fraction(-25), Fraction(29.97)])
-def test_unusable_rate(tmp_path: Path, rate: Fraction) -> None:
-    with pytest.raises(ConfigurationError, match="positive ratio"):
-        write_video(tmp_path / "out.mp4", moving_frames(2), rate)
+UNUSABLE_RATES = [
+    *(Fraction(0), Fraction(-25), Fraction(29.97), Fraction(2**28 + 1, 2**28), 1 / 3),
+    *(float("nan"), float("inf"), -1.0, 0, 1e-9, 99_999_999_999, 1001),
+    *("abc", "", ".", "-25", "1/0", "1e999999999", "25\n25", "9" * 5000),
+]
+
+
+@pytest.mark.parametrize("rate", UNUSABLE_RATES, ids=lambda rate: repr(rate)[:20])
+def test_unusable_rate(tmp_path: Path, rate: float | Fraction | str) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    write_image(frames / "1.png", moving_frames(1)[0])
+    for use in (
+        lambda: write_video(tmp_path / "out.mp4", moving_frames(2), rate),
+        lambda: check_writable(tmp_path / "out.mp4", frame_rate=rate),
+        lambda: open_video(frames, frame_rate=rate),
+        lambda: open_video(frames).held(25, rate),
+    ):
+        with pytest.raises(ConfigurationError, match=r"frame_rate must be .*; got .*\. Give e\.g\. ") as error:
+            use()
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 300
+    assert os.listdir(tmp_path) == ["frames"]
+
+
+@pytest.mark.parametrize("rate", [29.97, np.float64(29.97), "29.97", "2997/100", Fraction(2997, 100)], ids=repr)
+def test_rate_is_read_as_it_is_written(tmp_path: Path, rate: float | Fraction | str) -> None:
+    (tmp_path / "frames").mkdir()
+    write_image(tmp_path / "frames/1.png", moving_frames(1)[0])
+    assert open_video(tmp_path / "frames", frame_rate=rate).frame_rate == Fraction(2997, 100)
+    check_writable(tmp_path / "out.mp4", frame_rate=rate)
+    write_video(tmp_path / "out.mp4", moving_frames(50), rate)
+    assert open_video(tmp_path / "out.mp4").frame_rate == Fraction(2997, 100)
+
+
+@pytest.mark.parametrize("rate", [Fraction(1, 1000), 1000, Fraction(2**28, 2**28 - 1)], ids=str)
+@pytest.mark.parametrize("num_frames", [1, 2, 3, 60])
+def test_extreme_rates_are_read_back(tmp_path: Path, rate: Fraction, num_frames: int) -> None:
+    write_video(tmp_path / "out.mp4", moving_frames(num_frames), rate)
+    source = open_video(tmp_path / "out.mp4")
+    assert (source.num_frames, source.frame_rate) == (num_frames, rate)
+
+
+def test_mean_of_a_variable_rate_may_be_any_ratio(tmp_path: Path) -> None:
+    timestamps = [Fraction(i, 10) for i in (0, 1, 3, 4)]
+    rate = Fraction(2**40 + 1, 2**36)
+    check_writable(tmp_path / "out.mp4", frame_rate=rate, timestamps=timestamps)
+    write_video(tmp_path / "out.mp4", moving_frames(3), rate, timestamps=timestamps)
+    assert open_video(tmp_path / "out.mp4").timestamps == tuple(timestamps)
+
+
+@pytest.mark.parametrize("crf", [-1, 52, float("nan")])
+def test_quality_out_of_range(tmp_path: Path, crf: int) -> None:
+    for use in (
+        lambda: write_video(tmp_path / "out.mp4", moving_frames(2), 25, crf=crf),
+        lambda: check_writable(tmp_path / "out.mp4", crf=crf),
+    ):
+        with pytest.raises(ConfigurationError, match=r"crf must be 0 \(lossless\) to 51 \(worst\); got "):
+            use()
+    assert not os.listdir(tmp_path)
+
+
+def test_best_and_worst_quality(tmp_path: Path) -> None:
+    for crf in (0, 51):
+        check_writable(tmp_path / "out.mp4", crf=crf)
+        assert write_video(tmp_path / "out.mp4", moving_frames(2), 25, crf=crf) == 2
+
+
+@pytest.mark.parametrize("times", [(1, 0), (-1, 0, 1), (0, 1, 1), (0, 1, 1002)], ids=str)
+def test_check_refuses_unusable_timestamps(tmp_path: Path, times: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigurationError, match="timestamps m"):
+        check_writable(tmp_path / "out.mp4", timestamps=[Fraction(time) for time in times])
+
+
+def test_longest_frame_is_written(tmp_path: Path) -> None:
+    timestamps = [Fraction(0), Fraction(1, 10**6), 1000 + Fraction(1, 10**6), Fraction(1001)]
+    write_video(tmp_path / "out.mp4", moving_frames(3), 25, timestamps=timestamps)
+    assert open_video(tmp_path / "out.mp4").timestamps == tuple(timestamps)
+
+
+@pytest.mark.parametrize(
+    ("size", "error", "message"),
+    [
+        ((100, 17_000), ShapeError, "H.264 holds at most 16384 pixels a side, but the frames are 17000x100"),
+        ((10**9, 10**9), ShapeError, "H.264 holds at most 16384"),
+        ((0, 64), ShapeError, "at least one pixel, but they are 64x0"),
+        ((16_384, 16_384), MediaError, "encoder cannot take frames of 16384x16384 pixels at 25 per second .*; scale"),
+    ],
+    ids=["wide", "impossible", "empty", "area"],
+)
+def test_check_refuses_frames_that_h264_cannot_hold(
+    tmp_path: Path, size: tuple[int, int], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as raised:
+        check_writable(tmp_path / "out.mp4", size=size)
+    assert "folder" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not os.listdir(tmp_path)
+
+
+def test_check_of_odd_sizes_leaves_no_trace(tmp_path: Path) -> None:
+    check_writable(tmp_path / "out.mp4", size=(65, 16_383), frame_rate=NTSC, timestamps=[Fraction(0), Fraction(1)])
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.EACCES, "choose an output folder that exists"),
+        (errno.ENOSPC, "free some space"),
+        (errno.ENAMETOOLONG, "choose a shorter name"),
+        (errno.EIO, "check the disk"),
+    ],
+)
+def test_remedy_fits_the_systems_error(code: int, remedy: str) -> None:
+    message = str(write_error(Path("out.mp4"), code, os.strerror(code)))
+    assert remedy in message
+    assert ("folder that exists" in message) == (code == errno.EACCES)
+
+
+def test_name_that_is_too_long(tmp_path: Path) -> None:
+    for write in (check_writable, lambda path: write_video(path, moving_frames(1), 25)):
+        with pytest.raises(MediaError, match="choose a shorter name"):
+            write(tmp_path / f"{'x' * 300}.mp4")
+
+
+def test_names_with_a_colon_are_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_clip(tmp_path / "a:b.mp4", audio_codec="aac")
+    source = open_video("a:b.mp4")
+    assert source.num_frames == 24
+    check_writable("c:d.mp4", audio_from="a:b.mp4")
+    write_video("c:d.mp4", source, source.frame_rate, audio_from="a:b.mp4")
+    assert audio_packets(tmp_path / "c:d.mp4") == audio_packets(tmp_path / "a:b.mp4")
 
 
 def test_metadata_is_read_back(tmp_path: Path) -> None:

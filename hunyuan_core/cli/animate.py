@@ -126,7 +126,8 @@ def animate(options: argparse.Namespace) -> int:
         "audio_from": video.path if video.has_audio else None,
         "crf": options.crf,
     }
-    check_writable(options.out, audio_from=output["audio_from"])
+    frame_size = portrait.shape[:2] if options.full_resolution else (options.size, options.size)
+    check_writable(options.out, size=frame_size, frame_rate=video.frame_rate, **output)
 
     detectors = find_detectors(options, SUBJECTS, device)
     face = find_face(portrait, detectors["portrait"], options, "portrait")

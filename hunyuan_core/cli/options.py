@@ -6,14 +6,13 @@ import argparse
 import re
 from collections.abc import Iterable
 from dataclasses import fields
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..checkpoints import FILES, default_folder
-from ..checkpoints.files import locate
+from ..checkpoints import FILES
+from ..checkpoints.files import locate, models_folder
 from ..config import SamplingConfig
 from ..data import Face, FaceTrack
 from ..errors import ConfigurationError, MissingDependencyError
@@ -167,7 +166,7 @@ def find_detectors(
 
 
 def _automatic_detector(options: argparse.Namespace, subject: str, device: torch.device | None) -> FaceDetector:
-    folder = options.models or default_folder()
+    folder = models_folder(options.models)
     yoloface = next(file for file in FILES if file.name == "yoloface")
     candidates = {
         "yoloface": options.detector_model or locate(folder, yoloface),
@@ -215,15 +214,7 @@ def find_track(video: VideoSource, detector: FaceDetector, options: argparse.Nam
 
 def find_driving(options: argparse.Namespace) -> VideoSource:
     """Open the driving video; a still image is held for a clip, with a warning."""
-    rate = None
-    if options.frame_rate is not None:
-        try:
-            rate = Fraction(options.frame_rate)
-        except (ValueError, ZeroDivisionError):
-            raise ConfigurationError(
-                f"--frame-rate is a number or a fraction such as 30000/1001; got {options.frame_rate!r}."
-            ) from None
-    video = open_video(options.driving, frame_rate=rate)
+    video = open_video(options.driving, frame_rate=options.frame_rate)
     if video.is_still:
         video = video.held()
         warn(

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import FileReport, convert, default_folder, download, verify
+from ..checkpoints import FileReport, convert, download, verify
+from ..checkpoints.files import models_folder
 from .options import add_models_option
 from .progress import bar, say
 
@@ -72,7 +73,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _report(reports: list[FileReport], folder: Path | None) -> int:
     """Print a line a file; 1 if one is not as it should be."""
-    say(f"Models folder: {folder or default_folder()}")
+    say(f"Models folder: {models_folder(folder)}")
     for report in reports:
         print(report)
     return 0 if all(report.is_ok for report in reports) else 1

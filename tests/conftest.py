@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,11 @@ from types import ModuleType
 
 import pytest
 from golden_cases import DATA_DIR, GOLDEN_DIR, ROOT
+from hypothesis import settings
+
+# No test is timed. CI decides what lands, so it tries the same examples each time; at a desk they are new ones.
+settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")

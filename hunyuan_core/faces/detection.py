@@ -88,13 +88,7 @@ def select_face(faces: Sequence[Face], choice: FaceChoice | None = None) -> Face
     if choice.position is not None:
         point = np.asarray(choice.position, dtype=np.float64)
         return min(faces, key=lambda face: _distances(face, point))
-    return max(faces, key=box_area)
-
-
-def box_area(face: Face) -> float:
-    """Measure a face's box in square pixels."""
-    width, height = face.box[2:] - face.box[:2]
-    return float(width * height)
+    return max(faces, key=lambda face: face.area)
 
 
 def box_centre(face: Face) -> np.ndarray:

@@ -10,7 +10,6 @@ import numpy as np
 from ..data import Face
 from ..errors import WeightsError
 from ..optional import require
-from .detection import box_area
 from .validation import check_image
 
 _PURPOSE = "face detection with insightface"
@@ -79,4 +78,4 @@ class InsightFaceDetector:
             Face(np.array(face.bbox, np.float64), np.array(face.kps, np.float64), float(face.det_score))
             for face in self._analysis.get(bgr)
         ]
-        return sorted(faces, key=box_area, reverse=True)
+        return sorted(faces, key=lambda face: face.area, reverse=True)

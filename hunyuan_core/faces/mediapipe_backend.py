@@ -10,7 +10,6 @@ import numpy as np
 from ..data import Face
 from ..errors import WeightsError
 from ..optional import require
-from .detection import box_area
 from .validation import check_image
 
 _PURPOSE = "face detection with mediapipe"
@@ -71,7 +70,7 @@ class MediaPipeDetector:
         picture = self._image(image_format=self._format, data=np.ascontiguousarray(image))
         meshes = self._landmarker.detect(picture).face_landmarks
         faces = [face_from_mesh(np.array([(p.x, p.y) for p in mesh]) * (width, height)) for mesh in meshes]
-        return sorted(faces, key=box_area, reverse=True)
+        return sorted(faces, key=lambda face: face.area, reverse=True)
 
 
 def face_from_mesh(mesh: np.ndarray) -> Face:

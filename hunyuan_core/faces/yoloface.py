@@ -12,7 +12,6 @@ import torch
 from ..boxes import non_maximum_suppression
 from ..data import Face
 from ..errors import WeightsError
-from .detection import box_area
 from .validation import check_image
 
 RELEASED_SHA256 = "5ef5928d2ee1350ea7050ad7524b26a2b55e5c69fee49cd499667bde6a215b17"
@@ -130,4 +129,4 @@ def faces_from_output(output: np.ndarray, ratio: np.ndarray) -> list[Face]:
         Face(boxes[i] * np.tile(ratio, 2), output[i, 5:15].reshape(5, 2) * ratio, float(scores[i]))
         for i in non_maximum_suppression(boxes, scores, _MAX_IOU)
     ]
-    return sorted(faces, key=box_area, reverse=True)
+    return sorted(faces, key=lambda face: face.area, reverse=True)

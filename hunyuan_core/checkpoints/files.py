@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import WeightsError
+from ..faces.yoloface import RELEASED_SHA256 as YOLOFACE_SHA256
 
 FOLDER_VARIABLE = "HUNYUAN_PORTRAIT_MODELS"
 """Environment variable that names the models folder."""
@@ -182,7 +183,7 @@ FILES: tuple[ModelFile, ...] = (
         "the yoloface detector",
         is_network=False,
         is_required=False,
-        sha256="5ef5928d2ee1350ea7050ad7524b26a2b55e5c69fee49cd499667bde6a215b17",
+        sha256=YOLOFACE_SHA256,
     ),
 )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_cases import case_files, load_case
+from golden_cases import Case, case_files, load_case
 from golden_networks import CaseReader
 from PIL import Image
 
@@ -68,20 +68,7 @@ def test_crops(path: Path, data_dir: Path) -> None:
 
 @pytest.mark.parametrize("path", case_files("motion_intensity"))
 def test_intensity_buckets(path: Path) -> None:
-    tensors, metadata = load_case(path)
-    levels = metadata["max"] + 1
-    expected = metadata["head_exp_buckets"]
-    assert len(expected) == len(tensors) > 0
-
-    for i, buckets in enumerate(expected):
-        landmarks = tensors[f"landmarks_{i}"].numpy()
-        found = motion_intensity(
-            landmarks,
-            levels=levels,
-            head_range=levels / metadata["scale_head"],
-            expression_range=levels / metadata["scale_exp"],
-        )
-        assert list(found) == buckets, f"sequence {i}"
+    check_buckets(load_case(path))
 
 
 @pytest.mark.parametrize("path", case_files("motion_intensity"))
@@ -93,3 +80,43 @@ def test_the_defaults_are_the_released_ones(path: Path) -> None:
     for i, buckets in enumerate(metadata["head_exp_buckets"]):
         landmarks = tensors[f"landmarks_{i}"].numpy()
         assert chunk_intensities(landmarks, len(landmarks)) == [tuple(buckets)], f"sequence {i}"
+
+
+def check_buckets(case: Case) -> None:
+    reader = CaseReader(case)
+    take = reader.fields.take
+    levels, head_scale, expression_scale = take("max") + 1, take("scale_head"), take("scale_exp")
+    reader.fields.expect("landmark_order", ["eye_left", "eye_right", "nose", "mouth_left", "mouth_right"])
+    expected = take("head_exp_buckets")
+    found = [
+        motion_intensity(
+            reader.input(f"landmarks_{i}").numpy(),
+            levels=levels,
+            head_range=levels / head_scale,
+            expression_range=levels / expression_scale,
+        )
+        for i in range(len(expected))
+    ]
+    reader.finish({})
+
+    assert len(found) > 0
+    assert [list(buckets) for buckets in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("tensors", "fields", "word"),
+    [
+        ({"landmarks_1": torch.zeros(1, 5, 2)}, {}, "landmarks_1"),
+        ({}, {"smoothing": 3}, "smoothing"),
+        ({}, {"landmark_order": ["nose"]}, "landmark_order"),
+        ({}, {"head_exp_buckets": [[0, 0], [0, 0]]}, "landmarks_1"),
+        ({}, {"head_exp_buckets": [[0, 1]]}, "1"),
+    ],
+)
+def test_a_case_with_more_than_is_known_is_an_error(tensors: dict, fields: dict, word: str) -> None:
+    still = torch.arange(10.0, dtype=torch.float64).reshape(1, 5, 2)
+    good = {"max": 127, "scale_head": 256, "scale_exp": 1024, "head_exp_buckets": [[0, 0]]}
+    check_buckets(Case({"landmarks_0": still}, good))
+
+    with pytest.raises(AssertionError, match=word):
+        check_buckets(Case({"landmarks_0": still, **tensors}, {**good, **fields}))

@@ -21,8 +21,9 @@ def track_faces(
     """Find one face in every frame, holding one frame in memory at a time.
 
     By default it is the largest of each frame, as in the release. A face chosen by index or position is chosen in the
-    first frame that has it and from there on followed by the nearest box. Frames without the face are filled: linearly
-    between their neighbours, with the nearest found one at the ends; ``FaceTrack.filled_frames`` lists them.
+    first frame that has it and from there on followed by the nearest box that is not rather one of its neighbours.
+    Frames without the face are filled: linearly between their neighbours, with the nearest found one at the ends;
+    ``FaceTrack.filled_frames`` lists them.
 
     Args:
         frames: (H, W, 3) uint8 RGB each.
@@ -37,6 +38,7 @@ def track_faces(
     found: list[Face | None] = []
     most_faces = 0
     last: Face | None = None
+    others: list[Face] = []
     num_missed = 0
     for number, frame in enumerate(frames):
         faces = detector.detect(frame)
@@ -44,9 +46,13 @@ def track_faces(
         if last is None or choice.is_largest:
             face = _chosen(faces, choice)
         else:
-            face = _nearest(faces, last, reach=1 + num_missed)
+            face = _followed(faces, last, others, reach=1 + num_missed)
         found.append(face)
-        last, num_missed = (last, num_missed + 1) if face is None else (face, 0)
+        if face is None:
+            num_missed += 1
+        else:
+            last, num_missed = face, 0
+            others = [other for other in faces if other is not face]
         if on_frame is not None:
             on_frame(number)
     if not found:
@@ -86,17 +92,23 @@ def _chosen(faces: list[Face], choice: FaceChoice) -> Face | None:
         return None
 
 
-def _nearest(faces: list[Face], last: Face, reach: int) -> Face | None:
+def _followed(faces: list[Face], last: Face, others: list[Face], reach: int) -> Face | None:
     """Find where a face went: the nearest box, unless it is further off than the face can have moved.
 
     Args:
+        others: Faces beside the last one. What is nearer to one of them is that one, not the face in question, so that
+            the track of a face which is hidden for a while does not jump to its neighbour for good.
         reach: In sizes of the last box.
     """
-    if not faces:
+    own = [face for face in faces if all(_distance(face, last) <= _distance(face, other) for other in others)]
+    if not own:
         return None
-    distances = [float(np.linalg.norm(box_centre(face) - box_centre(last))) for face in faces]
-    nearest = int(np.argmin(distances))
-    return faces[nearest] if distances[nearest] <= reach * max(last.box[2:] - last.box[:2]) else None
+    nearest = min(own, key=lambda face: _distance(face, last))
+    return nearest if _distance(nearest, last) <= reach * max(last.box[2:] - last.box[:2]) else None
+
+
+def _distance(face: Face, other: Face) -> float:
+    return float(np.linalg.norm(box_centre(face) - box_centre(other)))
 
 
 def _filled(found: list[Face | None]) -> FaceTrack:

@@ -79,6 +79,15 @@ def test_a_followed_face_that_is_hidden_is_not_replaced_by_one_far_away() -> Non
     assert track.boxes[:, 0].tolist() == [0, 0, 0, 0]
 
 
+def test_a_followed_face_that_is_hidden_for_long_is_not_replaced_by_its_neighbour() -> None:
+    both, alone = picture(at(0), at(30)), picture((0, 0, 0, 0), at(33))
+
+    track = track_faces([both, *[alone] * 8, both], DETECTOR, FaceChoice(index=0))
+
+    assert track.filled_frames == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert track.boxes[:, 0].tolist() == [0] * 10
+
+
 def test_a_followed_face_may_move_on_while_it_is_hidden() -> None:
     frames = [picture(at(0, 0, 10)), picture(), picture(), picture(at(25, 0, 10))]
 

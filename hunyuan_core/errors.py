@@ -23,15 +23,7 @@ class MediaError(HunyuanPortraitError):
 
 
 class FaceNotFoundError(HunyuanPortraitError):
-    """No face where one is needed.
-
-    Attributes:
-        frame: Index of the frame that was searched; None for a whole video or a still image.
-    """
-
-    def __init__(self, message: str, frame: int | None = None) -> None:
-        super().__init__(message)
-        self.frame = frame
+    """No face, or no person, where one is needed; in a video, only if no frame shows one."""
 
 
 class WeightsError(HunyuanPortraitError):

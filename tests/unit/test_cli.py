@@ -16,6 +16,7 @@ import pytest
 import torch
 from clips import audio_packets, make_clip
 from PIL import Image
+from pose_networks import save_pose
 
 from hunyuan_core.checkpoints import FILES
 from hunyuan_core.cli import main
@@ -385,6 +386,26 @@ def test_a_bad_checkpoint_is_named(kind, portrait, driving, tmp_path, capsys):
     assert "unet.pth" in complaint(capsys)
     assert not trace.exists()
     assert not out.exists()
+
+
+def test_a_skeleton_can_be_the_pose(portrait, driving, tmp_path, capsys):
+    out, dwpose = tmp_path / "out.mp4", tmp_path / "dwpose"
+    dwpose.mkdir()
+    save_pose(dwpose / "dw-ll_ucoco_384.onnx")
+
+    assert main(arguments(portrait, driving, out, "--pose", "skeleton", "--dwpose", str(dwpose), "--same-person")) == 0
+
+    assert "Detecting poses: 100%" in capsys.readouterr().err
+    assert len(frames_of(out)) == 7
+
+
+def test_a_skeleton_of_nobody_is_one_error(portrait, driving, tmp_path, capsys):
+    save_pose(tmp_path / "dw-ll_ucoco_384.onnx", score=0.1)
+
+    assert main(arguments(portrait, driving, tmp_path / "o.mp4", "--pose", "skeleton", "--dwpose", str(tmp_path))) == 2
+
+    assert "black pose images" in complaint(capsys)
+    assert not (tmp_path / "o.mp4").exists()
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

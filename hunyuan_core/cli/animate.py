@@ -117,7 +117,9 @@ def animate(options: argparse.Namespace) -> int:
     check_output(options.out, [options.portrait, options.driving])
     device = _find_device(options)
     if options.weights == "released":
-        find_models(options.models)
+        files = find_models(options.models)
+        if not options.no_identity:
+            files.path("arcface")
     pose_detector = _find_pose_detector(options)
     portrait = read_image(options.portrait)
     video = find_driving(options)

@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from comfy_api.latest import ComfyExtension  # pyright: ignore[reportMissingImports]
 
 
+WEB_DIRECTORY = "nodes/web"
+"""Where ComfyUI finds the help pages: ``docs/<node id>.md`` under it."""
+
+
 async def comfy_entrypoint() -> ComfyExtension:
     """Give ComfyUI the pack's extension.
 
@@ -15,9 +19,9 @@ async def comfy_entrypoint() -> ComfyExtension:
         ImportError: If a dependency of the nodes is missing; its traceback is logged first.
     """
     try:
-        from .nodes import extension
+        from .nodes import HunyuanPortraitExtension
 
-        return extension()
+        return HunyuanPortraitExtension()
     except Exception:
         # ComfyUI prints one line without the cause.
         import logging

@@ -1,22 +1,16 @@
-"""The ComfyUI nodes over ``hunyuan_core``. The list is still empty: the nodes come in the next version."""
+"""The ComfyUI nodes over ``hunyuan_core``; imported when ComfyUI asks for them, not before."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from comfy_api.latest import ComfyExtension, io  # pyright: ignore[reportMissingImports]
+from comfy_api.latest import ComfyExtension, io
 
 
-def extension() -> ComfyExtension:
-    """Build the pack's extension; ``comfy_api`` is imported here, so that this module loads without ComfyUI."""
-    from comfy_api.latest import ComfyExtension  # pyright: ignore[reportMissingImports]
+class HunyuanPortraitExtension(ComfyExtension):
+    """What ComfyUI loads."""
 
-    class HunyuanPortraitExtension(ComfyExtension):
-        """What ComfyUI loads."""
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """List the node classes, in the order of a workflow."""
+        from . import appearance, evaluation, faces, loaders, motion, output, pose, sampler
 
-        async def get_node_list(self) -> list[type[io.ComfyNode]]:
-            """List the node classes."""
-            return []
-
-    return HunyuanPortraitExtension()
+        modules = (loaders, faces, motion, appearance, pose, sampler, output, evaluation)
+        return [node for module in modules for node in module.NODES]

@@ -1,0 +1,111 @@
+"""ComfyUI's pictures and videos, and the core's: (H, W, 3) uint8 RGB arrays, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from comfy_api.latest import Input
+
+from ...hunyuan_core.errors import MediaError
+
+
+class Frames(Protocol):
+    """A video that can be gone through more than once."""
+
+    def __len__(self) -> int:
+        """Count the frames."""
+        ...
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Go through the frames: (H, W, 3) uint8 RGB."""
+        ...
+
+
+class ImageFrames:
+    """The pictures of an IMAGE: (T, H, W, C) float in [0, 1], rounded to 8 bits one at a time."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return len(self._images)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Go through the pictures."""
+        for image in self._images:
+            yield to_uint8(image)
+
+
+def frames_of(value: object, socket: str) -> Frames:
+    """Read the frames that arrived at a socket, an IMAGE or a VIDEO.
+
+    A VIDEO is decoded while it is gone through, so its length does not matter.
+
+    Raises:
+        MediaError: If it is neither, or empty; names the input.
+    """
+    if isinstance(value, Input.Video):
+        from .videos import VideoFrames
+
+        return VideoFrames(value)
+    return ImageFrames(images_of(value, socket))
+
+
+def images_of(value: object, socket: str) -> torch.Tensor:
+    """Check an IMAGE: (T, H, W, 3) float in [0, 1].
+
+    Raises:
+        MediaError: If it is something else or empty; names the input.
+    """
+    if not isinstance(value, torch.Tensor) or value.ndim != 4 or value.shape[-1] < 3:
+        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        raise MediaError(f"{socket} must be an IMAGE (frames, height, width, 3); got {shape}. Connect an image output.")
+    if 0 in value.shape:
+        raise MediaError(f"{socket} holds no picture (shape {tuple(value.shape)}); check the node before it.")
+    return value[..., :3]
+
+
+def one_image(value: object, socket: str) -> np.ndarray:
+    """Read a single picture as (H, W, 3) uint8 RGB.
+
+    Raises:
+        MediaError: If there are several, or it is no picture.
+    """
+    images = images_of(value, socket)
+    if len(images) != 1:
+        raise MediaError(f"{socket} takes one picture; got {len(images)}. Pick one with 'Get Image from Batch'.")
+    return to_uint8(images[0])
+
+
+def to_uint8(image: torch.Tensor) -> np.ndarray:
+    """(H, W, 3) float in [0, 1] to uint8, rounded."""
+    return (image * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def to_image(frames: Iterable[np.ndarray], count: int | None = None) -> torch.Tensor:
+    """Collect (H, W, 3) uint8 frames of one size to an IMAGE, (T, H, W, 3) float32 in [0, 1] in main memory.
+
+    Args:
+        count: How many there are, where it is known: the IMAGE is then allocated once.
+    """
+    if count is None:
+        frames = list(frames)
+        count = len(frames)
+    result: torch.Tensor | None = None
+    for i, frame in enumerate(frames):
+        if result is None:
+            result = torch.empty((count, *frame.shape), dtype=torch.float32)
+        result[i] = torch.from_numpy(frame.astype(np.float32) / 255)
+    if result is None:
+        raise MediaError("There are no frames to make an image of.")
+    return result
+
+
+def frame_rate_of(value: Any) -> Fraction | None:
+    """Rate of a VIDEO in frames per second; None for anything else."""
+    return value.get_frame_rate() if isinstance(value, Input.Video) else None

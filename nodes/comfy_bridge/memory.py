@@ -1,0 +1,61 @@
+"""Networks under ComfyUI's memory management."""
+
+from __future__ import annotations
+
+import gc
+from typing import Generic, TypeVar
+
+import comfy.model_management as management
+import comfy.model_patcher
+import torch
+from torch import nn
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+class ManagedNetwork(Generic[ModuleT]):
+    """A network that ComfyUI moves to the device when it is needed and away when something else is.
+
+    Args:
+        network: On the CPU, in its dtypes.
+    """
+
+    def __init__(self, network: ModuleT) -> None:
+        self.network = network
+        # Looked up here, because core swaps the class when it starts.
+        patcher_class = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+        self.patcher = patcher_class(
+            network,
+            load_device=management.get_torch_device(),
+            offload_device=management.unet_offload_device(),
+        )
+
+
+def load(*networks: ManagedNetwork, activations: float = 0) -> None:
+    """Bring networks to the device together; ComfyUI makes room for them.
+
+    Args:
+        activations: Bytes that they need on top of their weights while they run.
+    """
+    management.load_models_gpu(
+        [network.patcher for network in networks], memory_required=activations, force_full_load=True
+    )
+
+
+def half_precision() -> torch.dtype:
+    """float16 or bfloat16 as ComfyUI prefers on its device; float32 where neither is of use."""
+    device = management.get_torch_device()
+    if management.should_use_fp16(device):
+        return torch.float16
+    return torch.bfloat16 if management.should_use_bf16(device) else torch.float32
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device's memory is full."""
+    return isinstance(error, management.OOM_EXCEPTION) and management.OOM_EXCEPTION is not Exception
+
+
+def free_cache() -> None:
+    """Give back what failed calls left behind."""
+    gc.collect()
+    management.soft_empty_cache()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -163,7 +163,14 @@ class GatedLinear(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """GEGLU feed-forward of four times the width."""
+    """GEGLU feed-forward of four times the width.
+
+    Attributes:
+        num_chunks: Parts of the tokens that are computed one after the other, which bounds the memory of the wide
+            hidden layer. Tokens do not influence each other here, so the result is the same but for rounding.
+    """
+
+    num_chunks: int = 1
 
     def __init__(self, dim: int, operations: Any) -> None:
         super().__init__()
@@ -174,7 +181,13 @@ class FeedForward(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., dim) to (..., dim)."""
-        return self.net[2](self.net[0](x))
+        if self.num_chunks == 1:
+            return self.net[2](self.net[0](x))
+        tokens = x.reshape(-1, x.shape[-1])
+        out = torch.empty_like(tokens)
+        for part, result in zip(tokens.chunk(self.num_chunks), out.chunk(self.num_chunks), strict=True):
+            result.copy_(self.net[2](self.net[0](part)))
+        return out.view(x.shape)
 
 
 class TransformerBlock(nn.Module):
@@ -232,8 +245,9 @@ class TransformerBlock(nn.Module):
             attended = attended + self.attn2(self.norm2(attended), context, num_motion_rows)
         if n == 0:
             return attended
-        # Zero tokens give zero attention, so of the whole cross-attention the output bias remains.
-        return torch.cat([x[:n] + cast("torch.Tensor", self.attn2.to_out[0].bias).to(x), attended])
+        # Zero tokens give zero attention, so of the whole cross-attention the output bias remains. It is asked of the
+        # layer, which may keep it elsewhere, in another type, or patched.
+        return torch.cat([x[:n] + self.attn2.to_out[0](x.new_zeros(1, x.shape[-1])), attended])
 
 
 class TimestepEmbedding(nn.Module):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from ..data import Branch
 from ..errors import ShapeError
 from .attention import Context, LayerContext
+from .memory import FEED_FORWARD_CHUNKS, MemoryMode
 from .unet import UNet
 
 
@@ -79,6 +80,12 @@ class VideoPredictor:
         pose_features: (1 or T, C₀, h, w) of the pose guider; 1 where the pose image is the same in all frames.
         motion_scale: Factor of the motion tokens' attention.
         max_cached_frames: See ``VideoContext``.
+        device, dtype: What to compute on and in; None is the UNet's own, which does not hold where a host moves and
+            casts weights layer by layer.
+        call: What to call in place of the UNet, with the same arguments.
+
+    Attributes:
+        memory_mode: May be changed between calls.
 
     Raises:
         ShapeError: If the tokens' width is not the UNet's.
@@ -94,6 +101,10 @@ class VideoPredictor:
         pose_features: torch.Tensor | None = None,
         motion_scale: float = 1.0,
         max_cached_frames: int = 256,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        call: Callable[..., torch.Tensor] | None = None,
     ) -> None:
         width = unet.config.cross_attention_dim
         for name, tokens in (("image_tokens", image_tokens), ("motion_tokens", motion_tokens)):
@@ -101,19 +112,37 @@ class VideoPredictor:
                 raise ShapeError(f"{name} must have {width} channels for this UNet; got shape {tuple(tokens.shape)}.")
         weight = unet.conv_in.weight
         self.unet = unet
-        self.device, self.dtype = weight.device, weight.dtype
-        self.image_latents = image_latents.to(weight)
+        self.call = call or unet
+        self.device, self.dtype = device or weight.device, dtype or weight.dtype
+        self.image_latents = image_latents.to(self.device, self.dtype)
         wide = torch.promote_types(self.dtype, torch.float32)
         self.added_time_ids = torch.tensor([list(added_time_ids)], dtype=wide, device=self.device)
-        self.pose_features = None if pose_features is None else pose_features.to(weight)
-        self.context = VideoContext(
-            unet, image_tokens.to(weight), motion_tokens.to(weight), motion_scale, max_cached_frames
-        )
+        self.pose_features = None if pose_features is None else pose_features.to(self.device, self.dtype)
+        tokens = (tokens.to(self.device, self.dtype) for tokens in (image_tokens, motion_tokens))
+        self.context = VideoContext(unet, *tokens, motion_scale, max_cached_frames)
+        self.memory_mode = MemoryMode.TOGETHER
+
+    @property
+    def memory_mode(self) -> MemoryMode:
+        """How the branches of a window are computed."""
+        return self._memory_mode
+
+    @memory_mode.setter
+    def memory_mode(self, mode: MemoryMode) -> None:
+        self._memory_mode = mode
+        self.unet.chunk_feed_forward(FEED_FORWARD_CHUNKS if mode is MemoryMode.ONE_BRANCH_CHUNKED else 1)
 
     def __call__(
         self, x: torch.Tensor, timestep: float, frames: Sequence[int], branches: Sequence[Branch]
     ) -> torch.Tensor:
-        """Predict v; see ``sampling.Predictor``. The result is on the UNet's device, in its dtype."""
+        """Predict v; see ``sampling.Predictor``. The result is on the device and in the dtype of the computation."""
+        if self.memory_mode is MemoryMode.TOGETHER or len(branches) == 1:
+            return self._predict(x, timestep, frames, branches)
+        return torch.cat([self._predict(x, timestep, frames, (branch,)) for branch in branches])
+
+    def _predict(
+        self, x: torch.Tensor, timestep: float, frames: Sequence[int], branches: Sequence[Branch]
+    ) -> torch.Tensor:
         indices = torch.tensor(frames, device=self.device)
         x = x.to(self.device, self.dtype)
         image_latents = self.image_latents.expand_as(x)
@@ -127,4 +156,4 @@ class VideoPredictor:
             pose = (pose if len(pose) == 1 else pose[indices])[None]
         time = torch.tensor([timestep], dtype=self.added_time_ids.dtype, device=self.device)
         context = self.context.window(indices, num_image_rows, num_motion_rows)
-        return self.unet(sample, time, self.added_time_ids, context, pose)
+        return self.call(sample, time, self.added_time_ids, context, pose)

@@ -18,6 +18,7 @@ from .attention import (
     AttentionFunction,
     Context,
     CrossAttention,
+    FeedForward,
     LayerContext,
     SpatioTemporalTransformer,
     TimeMixer,
@@ -203,6 +204,12 @@ class UNet(nn.Module):
     def cross_attentions(self) -> list[CrossAttention]:
         """All cross-attentions in the order of ``Context.layers``: spatial and temporal in turn, input to output."""
         return [attention for transformer in self.transformers for attention in transformer.cross_attentions]
+
+    def chunk_feed_forward(self, num_chunks: int) -> None:
+        """Compute all feed-forwards in so many parts; see ``FeedForward``."""
+        for module in self.modules():
+            if isinstance(module, FeedForward):
+                module.num_chunks = num_chunks
 
     def project_context(
         self,

@@ -26,7 +26,7 @@ $(VENV)/.installed: pyproject.toml | $(PY)
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.installed
-	$(PY) -m pip install --quiet --editable ".[dev,mediapipe]"
+	$(PY) -m pip install --quiet --editable ".[dev,mediapipe,evaluate]"
 	touch $@
 
 install: $(VENV)/.installed

@@ -15,10 +15,10 @@ CORE = ROOT / "hunyuan_core"
 
 # Each layer may import the layers before it; inside a layer only the arrows in BESIDE are allowed.
 LAYERS = [
-    {"errors", "optional", "onnx_session", "config", "data", "boxes"},
-    {"models", "faces", "pose", "sampling"},
-    {"checkpoints", "video", "paste_back", "motion", "appearance"},
-    {"pipeline", "inspection", "demo"},
+    {"errors", "angles", "optional", "onnx_session", "config", "data", "boxes"},
+    {"models", "faces", "pose", "sampling", "colour_match"},
+    {"checkpoints", "video", "paste_back", "motion", "motion_editing", "appearance"},
+    {"pipeline", "motion_files", "inspection", "demo", "evaluation"},
     {"cli", "__init__"},
 ]
 BESIDE = {
@@ -27,11 +27,23 @@ BESIDE = {
     ("data", "errors"),
     ("onnx_session", "errors"),
     ("onnx_session", "optional"),
+    ("motion_editing", "motion"),
     ("cli", "__init__"),
 }
 OUTSIDE = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "nodes", "folder_paths", "server", "execution"}
 OWN = {"hunyuan_core", "benchmarks", "tests"}
-HEAVY = {"av", "cv2", "diffusers", "huggingface_hub", "insightface", "mediapipe", "onnxruntime", "transformers"}
+HEAVY = {
+    "av",
+    "cv2",
+    "diffusers",
+    "huggingface_hub",
+    "insightface",
+    "matplotlib",
+    "mediapipe",
+    "onnxruntime",
+    "torchmetrics",
+    "transformers",
+}
 VAGUE = {"utils", "util", "common", "helpers", "helper", "misc"}
 
 

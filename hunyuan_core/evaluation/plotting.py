@@ -1,0 +1,67 @@
+"""An evaluation as a picture."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..optional import require
+from .report import Measurement, Report
+
+_PURPOSE, _INSTALL = "plots", "pip install matplotlib"
+_NUM_COLUMNS = 2
+_PANEL_SIZE = (6.0, 2.4)  # inches
+_DPI = 100
+_LINE, _MEAN, _WORST = "#1f6feb", "#6e7781", "#d1242f"
+
+
+def plot(report: Report) -> np.ndarray:
+    """Draw each measured metric over the frames, with its mean (dashed) and its worst frame (red).
+
+    The line has a gap where a frame has no number or PSNR is infinite.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        MissingDependencyError: If matplotlib is not installed.
+    """
+    # Not pyplot, which keeps global figures and chooses a window system.
+    figure_module = require("matplotlib.figure", _PURPOSE, _INSTALL)
+    agg = require("matplotlib.backends.backend_agg", _PURPOSE, _INSTALL)
+    measurements = list(report.measurements.values())
+    num_columns = min(_NUM_COLUMNS, len(measurements))
+    num_rows = -(-len(measurements) // num_columns)
+    width, height = _PANEL_SIZE
+    figure = figure_module.Figure(
+        figsize=(width * num_columns, height * num_rows), dpi=_DPI, facecolor="white", layout="constrained"
+    )
+    canvas = agg.FigureCanvasAgg(figure)
+    for place, measurement in enumerate(measurements, start=1):
+        _draw(figure.add_subplot(num_rows, num_columns, place), measurement)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def _draw(axes: Any, measurement: Measurement) -> None:
+    values = [math.nan if value is None or math.isinf(value) else value for value in measurement.values]
+    metric = measurement.metric
+    better = "higher is better" if metric.is_higher_better else "lower is better"
+    axes.set_title(f"{metric.label}, {better}", fontsize=10, loc="left")
+    axes.set_xlabel("frame", fontsize=8)
+    axes.set_xlim(-0.5, len(values) - 0.5)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3)
+    if math.isinf(measurement.mean):
+        axes.text(0.5, 0.5, "all frames are identical", transform=axes.transAxes, ha="center", va="center")
+        axes.set_yticks([])
+        return
+    # Markers, because a frame between two gaps has no line.
+    axes.plot(range(len(values)), values, color=_LINE, linewidth=1.2, marker=".", markersize=4)
+    axes.axhline(measurement.mean, color=_MEAN, linestyle="--", linewidth=1, label=f"mean {measurement.mean:.4g}")
+    worst = f"worst {measurement.worst:.4g} in frame {measurement.worst_frame}"
+    axes.plot([measurement.worst_frame], [measurement.worst], "o", color=_WORST, markersize=5, label=worst)
+    axes.legend(fontsize=8, loc="best")

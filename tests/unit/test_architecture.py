@@ -17,7 +17,7 @@ CORE = ROOT / "hunyuan_core"
 LAYERS = [
     {"errors", "angles", "optional", "onnx_session", "config", "data", "boxes"},
     {"models", "faces", "pose", "sampling", "colour_match"},
-    {"checkpoints", "video", "paste_back", "motion", "motion_editing", "appearance"},
+    {"checkpoints", "video", "paste_back", "motion", "motion_editing", "appearance", "pose_features"},
     {"pipeline", "motion_files", "inspection", "demo", "evaluation"},
     {"cli", "__init__"},
 ]

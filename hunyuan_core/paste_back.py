@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import ShapeError
+from .colour_match import ColourMatch
+from .errors import ConfigurationError, ShapeError
 
 
 def soft_mask(height: int, width: int, border_ratio: float = 0.1) -> np.ndarray:
@@ -15,23 +16,41 @@ def soft_mask(height: int, width: int, border_ratio: float = 0.1) -> np.ndarray:
 
     Returns:
         (height, width) float32 in [0, 1].
+
+    Raises:
+        ConfigurationError: If the border ratio is out of range.
     """
+    if not 0 <= border_ratio <= 0.5:
+        raise ConfigurationError(f"border_ratio (the feather) must be between 0 and 0.5; got {border_ratio}.")
     return np.outer(_ramp(height, border_ratio), _ramp(width, border_ratio)).astype(np.float32)
 
 
 class PasteBack:
-    """Blends frame after frame into one portrait.
+    """Blends the frames of one clip, in their order, into a portrait.
 
     Args:
         portrait: (H, W, 3) uint8 RGB.
         square: (4,) whole pixels x1, y1, x2, y2 inside the portrait: where the frames were cut out.
         border_ratio: As in soft_mask.
+        mask: (H, W) as the portrait, or as high and wide as the square; in [0, 1], 1 shows the frame. It is multiplied
+            with the feather, which a border ratio of 0 leaves out.
+        colour_match: Strength, 0 to 1, of the match to the background's colours along the seam; see ColourMatch. It
+            learns from frame to frame, so every clip needs an object of its own. 0 is off.
 
     Raises:
-        ShapeError: If the square is empty or leaves the portrait, or the portrait is not as above.
+        ShapeError: If the square is empty or leaves the portrait, or the portrait or the mask is not as above.
+        ConfigurationError: If the border ratio or the strength is out of range.
     """
 
-    def __init__(self, portrait: np.ndarray, square: np.ndarray, border_ratio: float = 0.1) -> None:
+    def __init__(
+        self,
+        portrait: np.ndarray,
+        square: np.ndarray,
+        border_ratio: float = 0.1,
+        *,
+        mask: np.ndarray | None = None,
+        colour_match: float = 0.0,
+    ) -> None:
         _check_picture("The portrait", portrait)
         height, width = portrait.shape[:2]
         x1, y1, x2, y2 = (int(side) for side in square)
@@ -43,29 +62,78 @@ class PasteBack:
         self._portrait = portrait
         self._region = np.s_[y1:y2, x1:x2]
         self._background = portrait[self._region].astype(np.float32)
-        self._mask = soft_mask(y2 - y1, x2 - x1, border_ratio)[..., None]
+        weight = soft_mask(y2 - y1, x2 - x1, border_ratio)
+        if mask is not None:
+            weight *= _in_square(np.asarray(mask), portrait, self._region)
+        self._mask = weight[..., None]
+        self._match = ColourMatch(weight, colour_match) if colour_match != 0 else None
+        if self._match is not None:
+            self._background_colours = self._match.measure(self._background)
+            # A correction moves by fractions of a level. Cut off at the same point everywhere, they would add up to
+            # a jump of the whole picture; cut off at points that differ from pixel to pixel, they keep the mean.
+            self._fractions = 0.99 * np.random.default_rng(0).random(self._mask.shape, np.float32)
 
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
+    def __call__(self, frame: np.ndarray, background: np.ndarray | None = None) -> np.ndarray:
         """Resize a frame to the square and blend it in.
 
         Args:
             frame: (h, w, 3) uint8 RGB of any size.
+            background: What to blend into in place of the portrait, for a background that moves; (H, W, 3) uint8 RGB.
 
         Returns:
-            A new (H, W, 3) uint8 RGB picture, equal to the portrait outside the square.
+            A new (H, W, 3) uint8 RGB picture, equal to the background outside the square.
 
         Raises:
-            ShapeError: If the frame is not as above.
+            ShapeError: If the frame or the background is not as above.
         """
         import cv2
 
         _check_picture("The frame", frame)
-        height, width = self._background.shape[:2]
-        frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
-        result = self._portrait.copy()
+        if background is None:
+            result, behind = self._portrait.copy(), self._background
+        else:
+            self._check_background(background)
+            result, behind = background.copy(), background[self._region].astype(np.float32)
+        if self._match is not None:
+            colours = self._background_colours if background is None else self._match.measure(behind)
+            gain, shift = self._match.update(self._match.measure(frame), colours)
+            frame = np.clip(frame * gain + shift, 0, 255)
+        height, width = behind.shape[:2]
+        blend = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
         # In this form equal pictures blend to themselves exactly. Release: fractions are cut off, not rounded.
-        result[self._region] = self._background + self._mask * (frame - self._background)
+        blend -= behind
+        blend *= self._mask
+        blend += behind
+        if self._match is not None:
+            blend += self._fractions
+        result[self._region] = blend
         return result
+
+    def _check_background(self, background: np.ndarray) -> None:
+        _check_picture("The background", background)
+        if background.shape != self._portrait.shape:
+            raise ShapeError(
+                f"The background must be as large as the portrait, {_size(self._portrait)} pixels; got "
+                f"{_size(background)}. Resize the background frames."
+            )
+
+
+def _in_square(mask: np.ndarray, portrait: np.ndarray, region: tuple[slice, slice]) -> np.ndarray:
+    square = portrait[region]
+    if mask.shape not in (portrait.shape[:2], square.shape[:2]):
+        size = _size(mask) if mask.ndim == 2 else f"the shape {mask.shape}"
+        raise ShapeError(
+            f"The mask must be as large as the portrait, {_size(portrait)} pixels, or as the square, {_size(square)}; "
+            f"got {size}. Resize the mask."
+        )
+    low, high = mask.min(), mask.max()
+    if not (low >= 0 and high <= 1):
+        raise ShapeError(f"The mask must lie between 0 and 1; got {low:g} to {high:g}. Rescale the mask.")
+    return mask if mask.shape == square.shape[:2] else mask[region]
+
+
+def _size(picture: np.ndarray) -> str:
+    return f"{picture.shape[1]}x{picture.shape[0]}"
 
 
 def _check_picture(name: str, picture: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from .appearance import encode_appearance, encode_identity
 from .checkpoints import build_network, find_models
 from .config import ModelConfig, SamplingConfig
 from .data import Appearance, Branch, Face, FaceTrack, Motion, VideoLatents
-from .errors import ConfigurationError, HunyuanPortraitError, ShapeError
+from .errors import ConfigurationError, HunyuanPortraitError
 from .faces.crops import reference_crop, square_box, to_crop
 from .faces.identity import ArcFace
 from .models import NETWORKS, ExpressionEncoder, HeadPoseEncoder, MotionRefiner, PoseGuider, UNet, build
@@ -23,7 +23,7 @@ from .models.predictor import VideoPredictor
 from .models.vae import decode_frames
 from .models.vision import TokenProjection, VisionEncoder
 from .motion import encode_motion, pad_motion_tokens
-from .pose.drawing import black_pose
+from .pose_features import encode_pose_images
 from .sampling import (
     Denoiser,
     Predictor,
@@ -180,13 +180,14 @@ class Pipeline:
         config = config or SamplingConfig()
         tokens = pad_motion_tokens(motion.tokens, config.num_padding_frames)
         sigmas = apply_strength(karras_sigmas(config.num_inference_steps), config.strength)
+        h, w = appearance.image_latents.shape[-2:]
         predictor = VideoPredictor(
             self.unet,
             appearance.image_tokens,
             tokens,
             appearance.image_latents,
             (config.fps, config.motion_bucket_id, config.noise_aug_strength),
-            self._pose_features(pose_images, appearance, len(motion), config.num_padding_frames),
+            encode_pose_images(self.pose_guider, pose_images, h * 8, w * 8, len(motion), config.num_padding_frames),
             config.motion_scale,
         )
         denoiser = Denoiser(_counted(predictor, len(tokens), sigmas, config, on_progress), len(tokens), sigmas, config)
@@ -194,12 +195,7 @@ class Pipeline:
         noise = initial_noise((len(tokens), *latents.shape), config.seed).to(latents)
         x = latents * self.vae.config.scaling_factor + noise * sigmas[0]
         x = sample_euler(denoiser, x, sigmas).cpu()
-        if not torch.isfinite(x).all():
-            if self.unet.conv_in.weight.dtype is torch.float16:
-                cause = "the UNet overflowed in float16; run in bfloat16, or in float32 on cards without it"
-            else:
-                cause = "the weights or the inputs are damaged; check the weights with `hunyuan-portrait verify`"
-            raise HunyuanPortraitError(f"The latents are not finite: {cause}.")
+        check_finite(x, predictor.dtype)
         return VideoLatents(x, config.num_padding_frames)
 
     @torch.inference_mode()
@@ -229,28 +225,23 @@ class Pipeline:
                 if on_progress is not None:
                     on_progress(num_done)
 
-    def _pose_features(
-        self, pose_images: np.ndarray | None, appearance: Appearance, num_frames: int, num_padding: int
-    ) -> torch.Tensor:
-        """Pose guider's map, (1, C₀, h, w) for a constant pose image, else one per frame and padding frame."""
-        h, w = appearance.image_latents.shape[-2:]
-        if pose_images is None:
-            pose_images = black_pose(h * 8, w * 8)[None]
-        shape, dtype = np.shape(pose_images), getattr(pose_images, "dtype", type(pose_images).__name__)
-        if dtype != np.uint8 or shape[1:] != (h * 8, w * 8, 3) or shape[0] not in (1, num_frames):
-            raise ShapeError(
-                f"pose_images must be a ({num_frames}, {h * 8}, {w * 8}, 3) uint8 array, or one image for all frames; "
-                f"got {shape} {dtype}."
-            )
-        weight = self.pose_guider.conv_in.weight
-        features = []
-        for image in pose_images:
-            pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(weight) / 255
-            features.append(self.pose_guider(pixels))
-        if len(features) > 1:
-            # Release: padding has the pose image of the first frame, at both ends.
-            features = [features[0]] * num_padding + features + [features[0]] * num_padding
-        return torch.cat(features)
+
+def check_finite(latents: torch.Tensor, dtype: torch.dtype) -> None:
+    """Refuse latents that would decode to black pictures.
+
+    Args:
+        dtype: What the UNet computed in.
+
+    Raises:
+        HunyuanPortraitError: If a value is NaN or infinite.
+    """
+    if torch.isfinite(latents).all():
+        return
+    if dtype is torch.float16:
+        cause = "the UNet overflowed in float16; run in bfloat16, or in float32 on cards without it"
+    else:
+        cause = "the weights or the inputs are damaged; check the weights with `hunyuan-portrait verify`"
+    raise HunyuanPortraitError(f"The latents are not finite: {cause}.")
 
 
 def check_size(size: int) -> None:

@@ -118,8 +118,9 @@ class VideoPredictor:
         wide = torch.promote_types(self.dtype, torch.float32)
         self.added_time_ids = torch.tensor([list(added_time_ids)], dtype=wide, device=self.device)
         self.pose_features = None if pose_features is None else pose_features.to(self.device, self.dtype)
-        tokens = (tokens.to(self.device, self.dtype) for tokens in (image_tokens, motion_tokens))
-        self.context = VideoContext(unet, *tokens, motion_scale, max_cached_frames)
+        image_tokens = image_tokens.to(self.device, self.dtype)
+        motion_tokens = motion_tokens.to(self.device, self.dtype)
+        self.context = VideoContext(unet, image_tokens, motion_tokens, motion_scale, max_cached_frames)
         self.memory_mode = MemoryMode.TOGETHER
 
     @property

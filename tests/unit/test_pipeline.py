@@ -18,6 +18,7 @@ from hunyuan_core.faces.crops import image_encoder_input, reference_crop
 from hunyuan_core.models import VisionEncoder
 from hunyuan_core.motion import INTENSITY_CHUNK, pad_motion_tokens
 from hunyuan_core.pipeline import Pipeline
+from hunyuan_core.pose_features import encode_pose_images
 from hunyuan_core.sampling import initial_noise, karras_sigmas
 
 SIZE, T = 64, 5
@@ -159,10 +160,10 @@ def test_one_pose_image_is_the_same_as_one_per_frame(appearance: Appearance, mot
     assert (constant - black).abs().max() > 0.01
 
 
-def test_padding_has_the_pose_of_the_first_frame(pipeline: Pipeline, appearance: Appearance) -> None:
+def test_padding_has_the_pose_of_the_first_frame(pipeline: Pipeline) -> None:
     poses = np.random.default_rng(2).integers(0, 256, (T, SIZE, SIZE, 3), dtype=np.uint8)
     with torch.inference_mode():
-        features = pipeline._pose_features(poses, appearance, T, 2)
+        features = encode_pose_images(pipeline.pose_guider, poses, SIZE, SIZE, T, 2)
     expected = [0, 0, 0, 1, 2, 3, 4, 0, 0]
     distinct = features[2 : 2 + T]
     assert len(features) == T + 4

@@ -1,0 +1,179 @@
+"""The denoising UNet as ComfyUI's MODEL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import comfy.ldm.modules.attention
+import comfy.model_base
+import comfy.model_management as management
+import comfy.model_patcher
+import comfy.ops
+import comfy.supported_models
+import torch
+from torch import nn
+
+from ...hunyuan_core.checkpoints import load_network
+from ...hunyuan_core.data import Branch
+from ...hunyuan_core.errors import ConfigurationError
+from ...hunyuan_core.models import UNet
+from ...hunyuan_core.models.memory import MemoryMode, context_bytes, peak_activations
+
+FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+
+
+class ChosenAttention:
+    """The attention that the user chose for ComfyUI, or a node for this model.
+
+    Attributes:
+        override: What an attention node put into the model's options; None is ComfyUI's own choice.
+    """
+
+    override: Any = None
+
+    def __call__(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_heads: int) -> torch.Tensor:
+        """Attend; see ``models.attention.AttentionFunction``."""
+        options = {} if self.override is None else {"optimized_attention_override": self.override}
+        attention = comfy.ldm.modules.attention.optimized_attention
+        return attention(q, k, v, num_heads, transformer_options=options)
+
+
+class PortraitModel(comfy.model_base.BaseModel):
+    """The UNet among ComfyUI's models: its noise levels, its latents, and how much memory a call takes.
+
+    It predicts v for windows of a portrait's video, which only the pack's guider asks for.
+
+    Args:
+        unet: Made with ``attention`` and ComfyUI's operations.
+        weight_dtype: Of the stored weights.
+        compute_dtype: What the layers compute in; None is the same.
+
+    Attributes:
+        num_branches, context_window, memory_mode: Of the next run, from which its memory is estimated.
+    """
+
+    def __init__(
+        self, unet: UNet, attention: ChosenAttention, weight_dtype: torch.dtype, compute_dtype: torch.dtype | None
+    ) -> None:
+        config = comfy.supported_models.SVD_img2vid({"disable_unet_model_creation": True})
+        config.set_inference_dtype(weight_dtype, compute_dtype)
+        super().__init__(config, comfy.model_base.ModelType.V_PREDICTION_EDM)
+        self.diffusion_model = unet
+        self.attention = attention
+        self.weight_dtype = weight_dtype
+        self.model_sampling = _exact_start(self.model_sampling, config)
+        self.num_branches = 2
+        self.context_window = 25
+        self.memory_mode = MemoryMode.TOGETHER
+
+    def get_dtype(self) -> torch.dtype:
+        """Type of the stored weights."""
+        return self.weight_dtype
+
+    def memory_required(self, input_shape: Any, cond_shapes: Any = None) -> float:
+        """Estimate the bytes of a run beside the weights; a video's length counts only for its keys and values."""
+        num_frames, (h, w) = input_shape[0], input_shape[-2:]
+        dtype, config = self.get_dtype_inference(), self.diffusion_model.config
+        window = peak_activations(config, self.num_branches, self.context_window, h, w, dtype, self.memory_mode)
+        return window + context_bytes(config, min(num_frames, 256), dtype)
+
+    def _apply_model(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        c_concat: Any = None,
+        c_crossattn: Any = None,
+        control: Any = None,
+        transformer_options: Any = None,
+        **conditions: Any,
+    ) -> torch.Tensor:
+        # What a CFGGuider or KSampler would pass has none of these.
+        if "added_time_ids" not in conditions:
+            raise ConfigurationError(
+                "This MODEL is HunyuanPortrait's UNet, which needs a portrait and a motion: use 'HunyuanPortrait "
+                "Sampler', or 'HunyuanPortrait Guider' with SamplerCustomAdvanced, in place of this sampler."
+            )
+        self.attention.override = (transformer_options or {}).get("optimized_attention_override")
+        return self.diffusion_model(x, t, **conditions)
+
+
+def portrait_patcher(path: Path, weight_dtype: torch.dtype | None) -> comfy.model_patcher.ModelPatcher:
+    """Load the UNet's weights as a MODEL.
+
+    Args:
+        weight_dtype: Of the stored weights; None is what ComfyUI chooses for the device. 8 bits are computed in what
+            the device can do; norms and biases keep that type.
+
+    Raises:
+        WeightsError: If the file is missing, damaged, or not a UNet's.
+    """
+    device, offload_device = management.get_torch_device(), management.unet_offload_device()
+    dtype = weight_dtype or management.unet_dtype(device=device)
+    compute_dtype = management.unet_manual_cast(dtype, device)
+    operations = comfy.ops.pick_operations(dtype, compute_dtype)
+    attention = ChosenAttention()
+    is_float8 = dtype in FLOAT8
+    unet = load_network(
+        "unet",
+        path,
+        operations=operations,
+        dtype=compute_dtype if is_float8 else dtype,
+        device=offload_device,
+        attention=attention,
+    )
+    if is_float8:
+        for module in unet.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
+                module.weight = nn.Parameter(module.weight.to(dtype), requires_grad=False)
+    # Looked up here, because core swaps the class when it starts.
+    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    model = PortraitModel(unet, attention, dtype, compute_dtype)
+    return patcher(model, load_device=device, offload_device=offload_device)
+
+
+def expect_portrait_model(model: object, socket: str = "model") -> PortraitModel:
+    """Check that a MODEL is this pack's.
+
+    Raises:
+        ConfigurationError: If it is another; names the input and the remedy.
+    """
+    inner = getattr(model, "model", None)
+    if not isinstance(inner, PortraitModel):
+        found = type(inner if inner is not None else model).__name__
+        raise ConfigurationError(
+            f"{socket} must come from 'Load HunyuanPortrait UNet' or 'Load HunyuanPortrait (all)', with or without "
+            f"LoRA and compile nodes between; got a {found}."
+        )
+    return inner
+
+
+def _exact_start(sampling: nn.Module, config: Any) -> nn.Module:
+    """Let a run start at noise · σ, as released; core takes √(1 + σ²) in the place of the highest σ."""
+
+    class Sampling(type(sampling)):
+        def noise_scaling(
+            self, sigma: torch.Tensor, noise: torch.Tensor, latent_image: torch.Tensor, max_denoise: bool = False
+        ) -> torch.Tensor:
+            return super().noise_scaling(sigma, noise, latent_image, False)
+
+    return Sampling(config)
+
+
+def choose_memory_mode(
+    patcher: comfy.model_patcher.ModelPatcher, branches: tuple[Branch, ...], window: int, h: int, w: int
+) -> MemoryMode:
+    """Choose the fastest mode with which weights and a call fit the device together.
+
+    Where even the smallest does not, ComfyUI keeps a part of the weights in main memory.
+    """
+    device = patcher.load_device
+    if management.is_device_cpu(device):
+        return MemoryMode.TOGETHER
+    model = patcher.model
+    room = management.get_total_memory(device) - management.extra_reserved_memory() - patcher.model_size()
+    dtype, config = model.get_dtype_inference(), model.diffusion_model.config
+    for mode in MemoryMode:
+        if peak_activations(config, len(branches), window, h, w, dtype, mode) < room:
+            return mode
+    return MemoryMode.ONE_BRANCH_CHUNKED

@@ -94,7 +94,8 @@ def psnr(reference: np.ndarray, result: np.ndarray) -> float:
 def load_ssim() -> PictureMetric:
     """Make the structural similarity (Wang et al. 2004): Gaussian window of 11×11 pixels, σ 1.5, mean of the channels.
 
-    Where the window would leave the picture nothing is counted. 1 for identical pictures.
+    As in its first publication, windows that would leave the picture are not counted. In float32: good to 1e-5
+    on photographs, up to 0.003 too low where both pictures are flat and bright.
 
     Raises:
         MissingDependencyError: If torchmetrics cannot be imported.
@@ -111,9 +112,14 @@ def load_ssim() -> PictureMetric:
             f"or install it again: {_INSTALL}"
         ) from error
 
+    border = SSIM_WINDOW // 2
+
     def ssim(reference: np.ndarray, result: np.ndarray) -> float:
         # On the CPU: TF32, in which GPUs convolve by default, is too coarse for the variances.
-        return float(structural_similarity(_batch(result), _batch(reference), data_range=1.0))
+        pictures = _batch(result), _batch(reference)
+        _, full = structural_similarity(*pictures, data_range=1.0, return_full_image=True)
+        # torchmetrics 1.4 leaves the border out of its mean, 1.9 counts it with mirrored pixels.
+        return float(full[..., border:-border, border:-border].mean())
 
     return ssim
 

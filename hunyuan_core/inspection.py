@@ -11,13 +11,14 @@ from .data import FaceTrack
 from .errors import ShapeError
 from .faces.crops import head_pose_crop, motion_crop, square_box
 from .faces.intensity import chunk_intensities
+from .faces.overlay import draw_face
 from .motion import INTENSITY_CHUNK
 
 ROW_HEIGHT = 192
 MAX_ROWS = 40
 TEXT_WIDTH = 220
 _GAP = 8
-_BOX, _FILLED, _POINT, _SQUARE = (80, 220, 100), (240, 160, 40), (255, 60, 60), (90, 160, 255)
+_SQUARE = (90, 160, 255)
 
 
 def contact_sheet(frames: Iterable[np.ndarray], track: FaceTrack) -> np.ndarray:
@@ -60,13 +61,10 @@ def _middle(chunk: int, num_frames: int) -> int:
 def _row(frame: np.ndarray, number: int, chunk: int, track: FaceTrack, intensity: tuple[int, int]) -> Image.Image:
     scale = ROW_HEIGHT / frame.shape[0]
     overview = Image.fromarray(frame).resize((max(round(frame.shape[1] * scale), 1), ROW_HEIGHT))
-    draw = ImageDraw.Draw(overview)
     square = square_box(track.boxes[0], *frame.shape[:2])
-    draw.rectangle([value * scale for value in square], outline=_SQUARE)
+    ImageDraw.Draw(overview).rectangle([value * scale for value in square], outline=_SQUARE)
     is_detected = bool(track.is_detected[number])
-    draw.rectangle([*(track.boxes[number] * scale)], outline=_BOX if is_detected else _FILLED, width=2)
-    for x, y in track.landmarks[number] * scale:
-        draw.ellipse([x - 2, y - 2, x + 2, y + 2], fill=_POINT)
+    draw_face(overview, track.boxes[number] * scale, track.landmarks[number] * scale, is_detected=is_detected)
 
     crops = [motion_crop(frame, track.landmarks[number], track.boxes[0]), head_pose_crop(frame, square)]
     pictures = [overview, *(Image.fromarray(crop).resize((ROW_HEIGHT, ROW_HEIGHT)) for crop in crops)]

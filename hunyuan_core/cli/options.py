@@ -17,15 +17,13 @@ from ..config import SamplingConfig
 from ..data import Face, FaceTrack
 from ..errors import ConfigurationError, MissingDependencyError
 from ..faces.detection import FaceChoice, FaceDetector, create_detector, select_face
+from ..faces.report import SMALL_FACE, frame_ranges
 from ..faces.tracking import smooth_track, track_faces
 from ..optional import require
 from ..video import VideoSource, open_video
 from .progress import bar, say, warn
 
 SUBJECTS = {"portrait": "portrait", "driving": "driving video"}
-SMALL_FACE = 64
-"""Pixels; a face below that has too little detail."""
-
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 SAMPLING_HELP = {
@@ -207,8 +205,7 @@ def find_track(video: VideoSource, detector: FaceDetector, options: argparse.Nam
     with bar("Detecting faces", "frame", video.num_frames) as update:
         track = track_faces(video, detector, _choice(options, "driving"), lambda i: update(i + 1))
     if filled := track.filled_frames:
-        shown = ", ".join(map(str, filled[:20])) + (", …" if len(filled) > 20 else "")
-        warn(f"{len(filled)} of {len(track)} frames show no face; filled from their neighbours: {shown}")
+        warn(f"{len(filled)} of {len(track)} frames show no face; filled from their neighbours: {frame_ranges(filled)}")
     return smooth_track(track, options.smooth_track) if options.smooth_track != 1 else track
 
 

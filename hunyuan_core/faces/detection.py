@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +18,7 @@ DETECTORS = ("yoloface", "mediapipe", "insightface", "manual")
 """Names that ``create_detector`` knows."""
 
 
+@runtime_checkable
 class FaceDetector(Protocol):
     """Finds the faces of one picture."""
 

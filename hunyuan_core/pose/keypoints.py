@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -85,6 +85,7 @@ class WholeBody:
         return replace(self, scores=scores)
 
 
+@runtime_checkable
 class WholeBodyDetector(Protocol):
     """Finds the people of one picture."""
 

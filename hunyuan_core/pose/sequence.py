@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -37,20 +37,79 @@ def draw_skeletons(
     Raises:
         FaceNotFoundError: If nobody is found in the portrait or in the video, or the two have nothing in common.
     """
-    portrait = _largest(detector, reference)
+    portrait, poses = find_poses(reference, frames, detector, on_frame)
+    height, width = reference.shape[:2]
+    return np.stack([*draw_aligned(portrait, poses, height, width, is_cross_reenactment=is_cross_reenactment)])
+
+
+def find_poses(
+    reference: np.ndarray,
+    frames: Iterable[np.ndarray],
+    detector: WholeBodyDetector,
+    on_frame: Callable[[int], None] | None = None,
+) -> tuple[WholeBody, list[WholeBody | None]]:
+    """Find the largest person of the portrait and of each frame.
+
+    Args:
+        reference: (H, W, 3) uint8 RGB, the square crop of the portrait.
+        frames: (H', W', 3) uint8 RGB each; gone through once.
+        on_frame: Called with the number of each frame, from 0, once it was searched.
+
+    Returns:
+        The portrait's keypoints and those of each frame, None where there is nobody.
+
+    Raises:
+        FaceNotFoundError: If nobody is found in the portrait.
+    """
+    portrait = largest(detector.detect(reference))
     if portrait is None:
         raise FaceNotFoundError(
             "The skeleton cannot be aligned: nobody was detected in the portrait; use black pose images."
         )
     poses = []
     for number, frame in enumerate(frames):
-        poses.append(_largest(detector, frame))
+        poses.append(largest(detector.detect(frame)))
         if on_frame is not None:
             on_frame(number)
+    return portrait, poses
+
+
+def draw_aligned(
+    portrait: WholeBody,
+    poses: Sequence[WholeBody | None],
+    height: int,
+    width: int,
+    *,
+    is_cross_reenactment: bool = True,
+    on_frame: Callable[[int], None] | None = None,
+) -> Iterator[np.ndarray]:
+    """Draw the driver's skeleton of each frame, fitted to the portrait, one picture at a time.
+
+    Args:
+        portrait: Keypoints in pixels of the drawings.
+        poses: Of each frame; None where there is nobody, which is drawn black.
+        height: Of the drawings, pixels.
+        width: The same.
+        is_cross_reenactment: Whether portrait and driver are different people; the eyes are then left out.
+        on_frame: Called with the number of each frame, from 0, before it is drawn.
+
+    Returns:
+        (H, W, 3) uint8 RGB each.
+
+    Raises:
+        FaceNotFoundError: If nobody is found in the video, or it has nothing in common with the portrait; at once.
+    """
     aligned = align_poses(portrait, poses, is_cross_reenactment=is_cross_reenactment)
-    return np.stack([draw_pose(pose, *reference.shape[:2]) for pose in aligned])
+
+    def drawn() -> Iterator[np.ndarray]:
+        for number, pose in enumerate(aligned):
+            if on_frame is not None:
+                on_frame(number)
+            yield draw_pose(pose, height, width)
+
+    return drawn()
 
 
-def _largest(detector: WholeBodyDetector, image: np.ndarray) -> WholeBody | None:
-    people = detector.detect(image)
+def largest(people: Sequence[WholeBody]) -> WholeBody | None:
+    """Pick the person with the largest box from what a detector answered; None if there is nobody."""
     return people[0] if people else None

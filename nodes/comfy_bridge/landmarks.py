@@ -1,0 +1,100 @@
+"""Faces that core's own nodes have found: FACE_LANDMARKS and BOUNDING_BOX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...hunyuan_core.data import Face
+from ...hunyuan_core.errors import ConfigurationError, ShapeError
+from ...hunyuan_core.faces.given import GivenFaces
+from ...hunyuan_core.faces.manual import landmarks_in_box
+from ...hunyuan_core.faces.mediapipe_backend import face_from_mesh
+from ...hunyuan_core.faces.validation import as_box
+
+_MESH_POINTS = (468, 478)
+
+
+def landmark_faces(value: object, num_frames: int, height: int, width: int) -> GivenFaces:
+    """Read a FACE_LANDMARKS: under ``frames`` the faces of each frame, under ``image_size`` height and width.
+
+    A face is a dict with (478, 2) pixels under ``landmarks_xy``.
+
+    Args:
+        num_frames: Of the video that they must belong to.
+        height: Of its frames, pixels.
+        width: The same.
+
+    Raises:
+        ConfigurationError: If it is something else.
+        ShapeError: If it belongs to another video.
+    """
+    if not isinstance(value, Mapping) or not {"frames", "image_size"} <= value.keys():
+        raise ConfigurationError(
+            f"landmarks got a {type(value).__name__}; connect 'Detect Face Landmarks (MediaPipe)' to it."
+        )
+    if tuple(value["image_size"]) != (height, width):
+        found = "×".join(str(size) for size in value["image_size"][::-1])
+        raise ShapeError(
+            f"landmarks were found in pictures of {found} pixels, but frames has {width}×{height}; "
+            f"connect the same pictures to both nodes."
+        )
+    frames = value["frames"]
+    _check_count("landmarks", len(frames), num_frames)
+    return GivenFaces([[_from_mesh(face) for face in faces] for faces in frames])
+
+
+def box_faces(value: object, num_frames: int) -> GivenFaces:
+    """Read a BOUNDING_BOX: one box or a list of boxes for all frames, or a list of boxes for each frame.
+
+    A box is ``{"x", "y", "width", "height"}`` in pixels, with a score or without. It gets landmarks where an upright
+    face has them.
+
+    Args:
+        num_frames: Of the video that they must belong to.
+
+    Raises:
+        ConfigurationError: If it is something else, or a box has no area.
+        ShapeError: If it belongs to another video.
+    """
+    if isinstance(value, Mapping):
+        value = [[value]]
+    if not isinstance(value, list | tuple) or not value:
+        raise ConfigurationError(
+            f"boxes got {_described(value)}; connect 'Bounding Box' or the boxes of a detection node to it."
+        )
+    if isinstance(value[0], Mapping):
+        value = [value]
+    if len(value) == 1:
+        value = [*value] * num_frames
+    _check_count("boxes", len(value), num_frames)
+    return GivenFaces([[_from_box(box) for box in boxes] for boxes in value])
+
+
+def _from_mesh(face: Mapping[str, object]) -> Face:
+    mesh = np.asarray(face["landmarks_xy"], dtype=np.float64)
+    if mesh.ndim != 2 or len(mesh) not in _MESH_POINTS or mesh.shape[1] < 2:
+        raise ShapeError(f"landmarks must have 478 points (x, y) for each face; got {mesh.shape}; use MediaPipe's.")
+    return face_from_mesh(mesh[:, :2])
+
+
+def _from_box(box: object) -> Face:
+    if not isinstance(box, Mapping) or not {"x", "y", "width", "height"} <= box.keys():
+        raise ConfigurationError(f"boxes must hold x, y, width and height for each face; got {_described(box)}.")
+    x, y, width, height = (float(box[key]) for key in ("x", "y", "width", "height"))
+    if not (width > 0 and height > 0):
+        raise ConfigurationError(f"boxes holds one of {width:g}×{height:g} pixels; a face needs width and height.")
+    corners = as_box((x, y, x + width, y + height))
+    return Face(corners, landmarks_in_box(corners), float(box.get("score", 1)))
+
+
+def _check_count(socket: str, count: int, num_frames: int) -> None:
+    if count != num_frames:
+        raise ShapeError(
+            f"{socket} belongs to {count} frames, but frames has {num_frames}; connect the same pictures to both nodes."
+        )
+
+
+def _described(value: object) -> str:
+    return "an empty list" if value in ([], ()) else f"a {type(value).__name__}"

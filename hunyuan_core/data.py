@@ -80,8 +80,8 @@ class Motion:
 
     Attributes:
         tokens: (T, 64, C) float32 motion tokens, C = the UNet's cross-attention width.
-        head_intensity: One integer per chunk of 25 frames, 0..127.
-        expression_intensity: One integer per chunk of 25 frames, 0..127.
+        head_intensity: One integer per chunk of 25 frames, 0..127; measured, or given in its place.
+        expression_intensity: As ``head_intensity``.
         rotation: (T, 3) float32 head rotation, degrees in [-180, 180].
         translation: (T, 3) float32 head translation in [-2, 2].
     """
@@ -117,7 +117,7 @@ class Appearance:
     Attributes:
         image_tokens: (64, C) float32, C = the UNet's cross-attention width.
         image_latents: (4, h, w) float32, the VAE's mean, not multiplied by the scaling factor.
-        id_embedding: (512,) float32 of norm 1, or zeros when no face was given to ArcFace.
+        id_embedding: (512,) float32 of norm 1 (times the identity strength), or zeros when ArcFace saw no face.
     """
 
     image_tokens: torch.Tensor

@@ -26,6 +26,10 @@ def encode_motion(
     head_pose: HeadPoseEncoder,
     refiner: MotionRefiner,
     on_progress: Callable[[int], None] | None = None,
+    *,
+    head_intensity: int | None = None,
+    expression_intensity: int | None = None,
+    on_crop: Callable[[int, np.ndarray], None] | None = None,
 ) -> Motion:
     """Turn driving frames into motion, holding one chunk of frames in memory at a time.
 
@@ -34,14 +38,27 @@ def encode_motion(
         track: The face in each frame.
         expression: Runs in its own dtype and on its own device, like the other two; released: float32.
         on_progress: Called after each chunk with the number of frames that are done.
+        head_intensity: Of every chunk, 0 to 127, in place of what is measured (released: measured).
+        expression_intensity: As ``head_intensity``.
+        on_crop: Called with each frame's number, from 0, and its motion crop.
 
     Raises:
         ShapeError: If there are fewer or more frames than entries in the track.
+        ConfigurationError: If a given intensity is not one that the refiner knows.
     """
-    intensities = chunk_intensities(track.landmarks, INTENSITY_CHUNK)
+    num_levels = refiner.config.num_intensity_levels
+    _check_level("head_intensity", head_intensity, num_levels)
+    _check_level("expression_intensity", expression_intensity, num_levels)
+    intensities = [
+        (
+            head if head_intensity is None else head_intensity,
+            face if expression_intensity is None else expression_intensity,
+        )
+        for head, face in chunk_intensities(track.landmarks, INTENSITY_CHUNK)
+    ]
     weight = expression.resnet50.conv1.weight
     tokens, rotations, translations = [], [], []
-    for (head, face), chunk in zip(intensities, _chunks(frames, track), strict=True):
+    for (head, face), chunk in zip(intensities, _chunks(frames, track, on_crop), strict=True):
         motion_crops, pose_crops = (_to_tensor(crops).to(weight) for crops in chunk)
         levels = (torch.full((len(motion_crops),), level, device=weight.device) for level in (head, face))
         refined = refiner(expression(motion_crops), *levels)
@@ -98,7 +115,16 @@ def pad_motion_tokens(tokens: torch.Tensor, num_frames: int) -> torch.Tensor:
     return torch.cat([tokens[:1] * ramp, tokens, tokens[-1:] * (1 - ramp)])
 
 
-def _chunks(frames: Iterable[np.ndarray], track: FaceTrack) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
+def _check_level(name: str, level: int | None, num_levels: int) -> None:
+    if level is not None and not 0 <= level < num_levels:
+        raise ConfigurationError(
+            f"{name} must be from 0 to {num_levels - 1}, or left out to be measured in the video; got {level}."
+        )
+
+
+def _chunks(
+    frames: Iterable[np.ndarray], track: FaceTrack, on_crop: Callable[[int, np.ndarray], None] | None
+) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
     """Motion crops and head-pose crops of INTENSITY_CHUNK frames at a time."""
     iterator = iter(frames)
     square: tuple[int, int, int, int] | None = None
@@ -109,6 +135,8 @@ def _chunks(frames: Iterable[np.ndarray], track: FaceTrack) -> Iterator[tuple[li
             square = square or square_box(track.boxes[0], *frame.shape[:2])
             motion_crops.append(motion_crop(frame, points, track.boxes[0]))
             pose_crops.append(head_pose_crop(frame, square))
+            if on_crop is not None:
+                on_crop(start + len(motion_crops) - 1, motion_crops[-1])
         if len(motion_crops) < len(landmarks):
             found = start + len(motion_crops)
             raise ShapeError(f"The face track has {len(track)} frames but the video only {found}; track it again.")

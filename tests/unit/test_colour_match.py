@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hunyuan_core.colour_match import MEMORY, ColourMatch
+from hunyuan_core.colour_match import MAX_GAIN, MEMORY, ColourMatch
 from hunyuan_core.paste_back import PasteBack, soft_mask
 
 SIDE = 200
@@ -95,6 +95,30 @@ def test_a_plain_wall_does_not_decide_the_contrast() -> None:
     assert gain * 120 + shift == pytest.approx(100, abs=1e-4)
 
 
+def test_gain_is_limited() -> None:
+    frame, background = np.array([[[120.0] * 3, [100.0] * 3], [[100.0] * 3, [2500.0] * 3]])
+    for pair in ((frame, background), (background, frame)):
+        gain, shift = ColourMatch(soft_mask(SIDE, SIDE), 1).update(*pair)
+        assert max(gain[0], 1 / gain[0]) == pytest.approx(MAX_GAIN)
+        np.testing.assert_allclose(gain * pair[0][0] + shift, pair[1][0], rtol=1e-5)
+
+
+def test_colours_are_measured_in_fractions_of_a_level() -> None:
+    picture = np.full((SIDE, SIDE, 3), 100, np.uint8)
+    picture[::3] = 101
+    mean, _ = ColourMatch(soft_mask(SIDE, SIDE), 1).measure(picture)
+    assert mean == pytest.approx(100 + 1 / 3, abs=0.01)
+
+
+def test_matched_colours_are_cut_to_the_range() -> None:
+    portrait = scene()
+    for offset, extreme in ((20, 0), (-20, 255)):
+        frame = to_picture(portrait[INSIDE] + offset)
+        frame[90:110, 90:110] = extreme
+        result = run([frame], 1, portrait)[0]
+        assert (result[90:110, 90:110] == extreme).all()
+
+
 def test_strength_is_a_share() -> None:
     frame, background = np.array([[[120.0] * 3, [400.0] * 3], [[100.0] * 3, [300.0] * 3]])
     full, half = (ColourMatch(soft_mask(SIDE, SIDE), strength).update(frame, background) for strength in (1, 0.5))
@@ -111,6 +135,16 @@ def test_colours_are_measured_where_a_user_mask_ends() -> None:
     paste = PasteBack(to_picture(portrait), SQUARE, 0, mask=mask, colour_match=1)
     difference = paste(to_picture(frame)).astype(float) - to_picture(portrait)
     assert np.abs(difference[80:160, 90:170].mean(axis=(0, 1))).max() < 1
+
+
+def test_colours_are_measured_at_the_edge_of_a_square_without_feather() -> None:
+    portrait = scene()
+    frame = portrait[INSIDE] + 20
+    frame[30:-30, 30:-30] += 40
+    result = run([to_picture(frame)], 1, portrait)[0]
+    difference = result.astype(float) - to_picture(portrait)[INSIDE]
+    difference[30:-30, 30:-30] = np.nan
+    assert np.abs(np.nanmean(difference, axis=(0, 1))).max() < 1
 
 
 def test_a_flash_stays_and_leaves_no_trace() -> None:

@@ -26,10 +26,7 @@ def describe_motion(motion: Motion) -> str:
     return "\n".join(
         [
             f"{len(motion)} frame{'s' * (len(motion) != 1)} of motion; intensities from 0 (still) to 127:",
-            *(
-                f"frames {_frames(i, len(motion))}: head {head}, expression {face}"
-                for i, (head, face) in enumerate(chunks)
-            ),
+            *(f"{_frames(i, len(motion))}: head {head}, expression {face}" for i, (head, face) in enumerate(chunks)),
             "head rotation in degrees, its three angles: "
             + ", ".join(f"{low:.1f} to {high:.1f}" for low, high in ranges),
         ]

@@ -98,8 +98,8 @@ def test_expression_only_holds_the_pose_and_pose_only_the_expression() -> None:
     assert torch.equal(pose.tokens[..., EXPRESSION], MOTION.tokens[:1, :, EXPRESSION].expand(60, 3, WIDTH - 6))
     assert torch.equal(pose.tokens[..., WIDTH - 6 :], MOTION.tokens[..., WIDTH - 6 :])
     assert torch.equal(pose.rotation, MOTION.rotation)
-    expression.rotation[0] = 0  # a copy: no other frame follows
-    assert torch.equal(expression.rotation[1], MOTION.rotation[0])
+    expression.translation[0] = 0  # a copy: no other frame follows
+    assert torch.equal(expression.translation[1], MOTION.translation[0])
 
 
 def test_absolute_strength_scales_what_is_held() -> None:
@@ -117,6 +117,8 @@ def test_relative_rotation_starts_from_the_portraits_pose() -> None:
     assert torch.equal(edited.rotation[0], base)
     torch.testing.assert_close(edited.rotation, base + (MOTION.rotation - MOTION.rotation[0]) / 2)
     assert torch.equal(edited.tokens[:, 1, ROTATION], edited.rotation)
+    moved = edit_motion(MOTION, replace(edit, rotation_strength=1.0))
+    torch.testing.assert_close(moved.rotation, base + (MOTION.rotation - MOTION.rotation[0]))
     held = edit_motion(MOTION, replace(edit, keep="expression"))
     assert torch.equal(held.rotation, base.expand(60, 3))
 

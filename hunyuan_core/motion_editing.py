@@ -41,10 +41,9 @@ class MotionEdit:
     3. Strength s: absolute, x[t] becomes s · x[t]; relative, x[0] + s · (x[t] − x[0]). Rotations scale the continuous
        angle, in which 179 is followed by 181 and not by −179, and return to [−180, 180].
 
-    Absolute strength 0 of the expression makes its channels zero, which is what the release's padding fades to; the
-    model has not seen zero expression together with a head pose. Relative strength 0 holds the first frame. Released
-    models have zeros in the tokens' translation channels, which no strength changes: ``translation_strength`` then acts
-    on the record alone, and not on the picture.
+    Absolute strength 0 makes the channels zero, which is what the release's padding fades to (there all parts fade
+    together). Relative strength 0 holds the first frame. Released models have zeros in the tokens' translation
+    channels, which no strength changes: ``translation_strength`` then acts on the record alone, and not on the picture.
 
     Attributes:
         expression_strength: 0 to 10.
@@ -54,7 +53,7 @@ class MotionEdit:
         is_relative: Scale the change since the first frame, instead of the values.
         base_rotation: Three angles in [−180, 180] degrees, the portrait's own pose, that relative rotation starts from
             in place of the driving video's first frame.
-        expression_smoothing: Frames averaged, odd, 1 to 101; 1 is off. Blinks are shorter than five frames.
+        expression_smoothing: Frames averaged, odd, 1 to 101; 1 is off. A blink lasts a few frames and fades.
         pose_smoothing: As ``expression_smoothing``, for rotation and translation.
 
     Raises:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
 
 from .errors import ConfigurationError
 
@@ -142,6 +143,58 @@ class ModelConfig:
             pose_guider=PoseGuiderConfig(out_channels=32),
             vae=VAEConfig(block_out_channels=(32, 32, 32, 32), layers_per_block=1),
         )
+
+
+NETWORK_CONFIGS = {
+    "unet": "unet",
+    "vision": "vision",
+    "token_projection": "vision",
+    "expression": "expression",
+    "head_pose": "head_pose",
+    "refiner": "refiner",
+    "pose_guider": "pose_guider",
+    "vae": "vae",
+}
+"""Which field of ModelConfig a network is built from."""
+
+
+def config_to_json(name: str, config: ModelConfig) -> str:
+    """Write the part of a configuration that one network is built from.
+
+    Args:
+        name: A key of NETWORK_CONFIGS.
+    """
+    return json.dumps(asdict(getattr(config, NETWORK_CONFIGS[name])), sort_keys=True)
+
+
+def config_from_json(name: str, text: str) -> ModelConfig:
+    """Read what ``config_to_json`` wrote; all other networks have their released sizes.
+
+    Raises:
+        ConfigurationError: If it is not such a text; names the field.
+    """
+    field_name = NETWORK_CONFIGS[name]
+    default = getattr(ModelConfig(), field_name)
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"the configuration of {name} is not JSON ({error}).") from error
+    expected = {field_.name: getattr(default, field_.name) for field_ in fields(default)}
+    if not isinstance(values, dict) or set(values) != set(expected):
+        wrong = sorted(set(values) ^ set(expected)) if isinstance(values, dict) else [type(values).__name__]
+        raise ConfigurationError(f"the configuration of {name} lacks or does not know {', '.join(wrong)}.")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    for key, value in values.items():
+        if not _is_like(value, expected[key]):
+            raise ConfigurationError(f"{key} of the configuration of {name} cannot be {value!r}.")
+    return replace(ModelConfig(), **{field_name: type(default)(**values)})
+
+
+def _is_like(value: object, example: object) -> bool:
+    """Whether two values of a configuration have one type, down to the items of a tuple."""
+    if isinstance(value, tuple) and isinstance(example, tuple):
+        return bool(value) and all(_is_like(item, example[0]) for item in value)
+    return type(value) is type(example)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .appearance import cut_reference, encode_appearance, encode_identity
-from .checkpoints import build_network, find_models
+from .checkpoints import find_models, load_network
 from .config import ModelConfig, SamplingConfig
 from .data import Appearance, Branch, Face, FaceTrack, Motion, VideoLatents
 from .errors import HunyuanPortraitError
@@ -83,11 +83,8 @@ class Pipeline:
         networks = {}
         for name in NETWORKS:
             is_full = name in FULL_PRECISION
-            networks[name] = build_network(
-                lambda name=name: build(name),
-                files.path(name),
-                dtype=torch.float32 if is_full else dtype,
-                device=device,
+            networks[name] = load_network(
+                name, files.path(name), dtype=torch.float32 if is_full else dtype, device=device
             )
         return cls(**networks, arcface=arcface)._with_decoder_in(dtype)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from comfy_api.latest import io
 
@@ -11,7 +10,7 @@ from ..hunyuan_core.config import SamplingConfig
 from ..hunyuan_core.models.memory import MemoryMode
 from . import types as sockets
 from .comfy_bridge.guider import PADDING_KEY, PortraitGuider, PortraitVideo, sample_euler, schedule
-from .comfy_bridge.images import images_of, to_uint8
+from .comfy_bridge.images import images_of
 from .comfy_bridge.memory import ManagedNetwork
 
 DEFAULTS = SamplingConfig()
@@ -165,9 +164,7 @@ def make_guider(
     config: SamplingConfig,
 ) -> PortraitGuider:
     """Check the sockets and put the video together."""
-    poses = None
-    if pose_images is not None:
-        poses = np.stack([to_uint8(image) for image in images_of(pose_images, "pose_images")])
+    poses = None if pose_images is None else images_of(pose_images, "pose_images")
     video = PortraitVideo(
         sockets.expect(appearance, data.Appearance, "appearance", "Appearance (IMAdapter)"),
         sockets.expect(motion, data.Motion, "motion", "Motion Features"),

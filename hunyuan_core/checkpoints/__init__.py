@@ -3,7 +3,7 @@
 from .conversion import convert
 from .downloading import download, licence_text
 from .files import FILES, ModelFile, ModelFiles, Source, default_folder, find_models
-from .loading import build_network, load_into
+from .loading import build_network, load_into, load_network, read_config, save_network
 from .reading import read_shapes, read_state_dict
 from .reports import FileReport
 from .verification import verify
@@ -21,7 +21,10 @@ __all__ = [
     "find_models",
     "licence_text",
     "load_into",
+    "load_network",
+    "read_config",
     "read_shapes",
     "read_state_dict",
+    "save_network",
     "verify",
 ]

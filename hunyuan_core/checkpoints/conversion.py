@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from ..errors import WeightsError
 from .files import FILES, ModelFile, models_folder
 from .integrity import sha256_of
 from .reading import read_metadata, read_state_dict
 from .reports import FileReport, Progress
+from .writing import write_safetensors
 
 
 def convert(folder: str | Path | None = None, on_progress: Progress | None = None) -> list[FileReport]:
@@ -53,7 +51,7 @@ def convert_file(source: Path, target: Path) -> None:
     Raises:
         WeightsError: If the source cannot be read, the target cannot be written, or it does not hold the same.
     """
-    state_dict = _separate(read_state_dict(source))
+    state_dict = read_state_dict(source)
     metadata = {
         "format": "pt",
         "source": source.name,
@@ -61,17 +59,7 @@ def convert_file(source: Path, target: Path) -> None:
         "source_sha256": sha256_of(source),
         "converted_by": f"hunyuan-portrait {_project_version()}",
     }
-    part = target.with_name(f"{target.stem}.part{target.suffix}")
-    try:
-        save_file(state_dict, part, metadata=metadata)
-        _check_same(state_dict, part)
-        os.replace(part, target)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(
-            f"{target} cannot be written ({error}); check the disk's free space and the folder's permissions."
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    write_safetensors(state_dict, target, metadata, check=lambda part: _check_same(state_dict, part))
 
 
 def _convert_file(folder: Path, file: ModelFile) -> FileReport:
@@ -102,18 +90,6 @@ def _reason_to_keep(target: Path, source: Path) -> str | None:
     is_newer = target.stat().st_mtime >= source.stat().st_mtime
     is_current = is_newer and metadata["source_size"] == str(source.stat().st_size)
     return "converted before" if is_current else None
-
-
-def _separate(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Give tensors that share memory, or are views, memory of their own: safetensors stores no views."""
-    seen: set[int] = set()
-    separate = {}
-    for key, tensor in state_dict.items():
-        storage = tensor.untyped_storage()
-        is_whole = tensor.is_contiguous() and storage.nbytes() == tensor.nbytes and storage.data_ptr() not in seen
-        seen.add(storage.data_ptr())
-        separate[key] = tensor if is_whole else tensor.clone(memory_format=torch.contiguous_format)
-    return separate
 
 
 def _check_same(state_dict: dict[str, torch.Tensor], path: Path) -> None:

@@ -64,6 +64,14 @@ def is_archive(path: Path) -> bool:
         return stream.read(4) == b"PK\x03\x04"
 
 
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is safetensors by its content, or claims to be by its name."""
+    with path.open("rb") as stream:
+        start = stream.read(9)
+    # Eight bytes of the header's length, then the header, a JSON object.
+    return start[8:] == b"{" or path.suffix == ".safetensors"
+
+
 def check_archive(path: Path) -> None:
     """Compare every record of a zip archive with the checksum that the archive holds for it.
 

@@ -5,17 +5,79 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
-from ..errors import WeightsError
+from .. import models
+from ..config import ModelConfig, config_from_json, config_to_json
+from ..errors import ConfigurationError, WeightsError
 from .files import recognise
-from .reading import read_state_dict
+from .reading import read_metadata, read_state_dict
+from .writing import write_safetensors
 
 _SHOWN_KEYS = 3
 
 ModuleT = TypeVar("ModuleT", bound=torch.nn.Module)
+
+
+CONFIG_KEY = "hunyuan_portrait.config"
+"""Metadata entry of a safetensors file that holds the network's configuration as JSON."""
+
+
+def read_config(name: str, path: str | Path) -> ModelConfig:
+    """Read the configuration that a file carries for its network; a file without one is of the released size.
+
+    Args:
+        name: One of ``models.NETWORKS``.
+
+    Raises:
+        WeightsError: If the file is missing or damaged, or its configuration is not one of this network.
+    """
+    path = Path(path)
+    text = read_metadata(path).get(CONFIG_KEY)
+    if text is None:
+        return ModelConfig()
+    try:
+        return config_from_json(name, text)
+    except ConfigurationError as error:
+        raise WeightsError(
+            f"{path} carries a configuration that cannot be used: {error} Save the file again."
+        ) from error
+
+
+def load_network(
+    name: str,
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    operations: Any = nn,
+    attention: models.AttentionFunction | None = None,
+) -> Any:
+    """Build the network that a file is of, of the size that the file says, and fill it.
+
+    Args:
+        name: One of ``models.NETWORKS``.
+        path: As for ``load_into``, and so are dtype, device and the errors.
+        operations, attention: As for ``models.build``.
+    """
+    config = read_config(name, path)
+    return build_network(lambda: models.build(name, config, operations, attention), path, dtype=dtype, device=device)
+
+
+def save_network(name: str, network: nn.Module, config: ModelConfig, path: str | Path) -> None:
+    """Write a network with its configuration as safetensors, whole or not at all.
+
+    Args:
+        name: One of ``models.NETWORKS``.
+        path: Any name; loading goes by the content.
+
+    Raises:
+        WeightsError: If the file cannot be written.
+    """
+    write_safetensors(network.state_dict(), path, {"format": "pt", CONFIG_KEY: config_to_json(name, config)})
 
 
 def build_network(

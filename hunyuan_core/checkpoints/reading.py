@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..errors import WeightsError
-from .integrity import check_is_weights, damaged, is_archive
+from .integrity import check_is_weights, damaged, is_archive, is_safetensors
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -23,8 +23,8 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a checkpoint's tensors, on the CPU and in the file's dtypes.
 
     Tensors map the file into memory where its format allows: they are read when first used, and the file must not be
-    overwritten in place while they live. A ``.safetensors`` name is read as safetensors, any other as a torch
-    checkpoint by torch's restricted reader. A checkpoint is a flat state dict, or one under the only key
+    overwritten in place while they live. The content decides the format, whatever the name: safetensors, or a torch
+    checkpoint for torch's restricted reader. A checkpoint is a flat state dict, or one under the only key
     ``state_dict``; anything else in it is refused.
 
     Raises:
@@ -32,7 +32,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     """
     path = Path(path)
     check_is_weights(path)
-    if path.suffix == ".safetensors":
+    if is_safetensors(path):
         with _open_safetensors(path) as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
     return _flat(_read_pickle(path), path)
@@ -45,20 +45,22 @@ def read_shapes(path: str | Path) -> Shapes:
         WeightsError: As ``read_state_dict``.
     """
     path = Path(path)
-    if path.suffix == ".safetensors":
-        check_is_weights(path)
+    check_is_weights(path)
+    if is_safetensors(path):
         with _open_safetensors(path) as file:
             return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
     return {key: tuple(tensor.shape) for key, tensor in read_state_dict(path).items()}
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Read the text metadata of a safetensors file.
+    """Read the text metadata of a safetensors file; a torch checkpoint has none.
 
     Raises:
         WeightsError: If the file is missing or damaged.
     """
     check_is_weights(path)
+    if not is_safetensors(path):
+        return {}
     with _open_safetensors(path) as file:
         return dict(file.metadata() or {})
 

@@ -11,7 +11,7 @@ from .. import models
 from ..errors import WeightsError
 from .files import FILES, ModelFile, locate, models_folder
 from .integrity import check_archive, check_is_weights, check_sha256, damaged, is_archive
-from .loading import check_layout, shapes_of
+from .loading import check_layout, read_config, shapes_of
 from .reading import read_shapes
 from .reports import FileReport, Progress, Status
 
@@ -21,7 +21,7 @@ _SIZE_TOLERANCE = 0.02
 def verify(
     folder: str | Path | None = None,
     *,
-    build: Callable[[str], torch.nn.Module] = models.build,
+    build: Callable[[str], torch.nn.Module] | None = None,
     on_progress: Progress | None = None,
 ) -> list[FileReport]:
     """Check every file of a models folder.
@@ -31,7 +31,8 @@ def verify(
 
     Args:
         folder: As for ``find_models``.
-        build: Builds a network by its name, for sizes other than the released; called on the meta device.
+        build: Builds a network by its name, called on the meta device; None builds it of the size that its file
+            says, which is the released one unless the file carries a configuration.
         on_progress: Called with the file's name, the files done and their number, before each and after the last.
 
     Returns:
@@ -51,7 +52,7 @@ def verify(
     return reports
 
 
-def _verify_file(folder: Path, file: ModelFile, build: Callable[[str], torch.nn.Module]) -> FileReport:
+def _verify_file(folder: Path, file: ModelFile, build: Callable[[str], torch.nn.Module] | None) -> FileReport:
     path = locate(folder, file)
     if path is None:
         needed = "" if file.is_required else f"optional, for {file.purpose}; "
@@ -66,7 +67,8 @@ def _verify_file(folder: Path, file: ModelFile, build: Callable[[str], torch.nn.
         if is_archive(path):
             check_archive(path)
         with torch.device("meta"):
-            expected = shapes_of(build(file.name).state_dict())
+            network = build(file.name) if build else models.build(file.name, read_config(file.name, path))
+        expected = shapes_of(network.state_dict())
         status = "wrong layout"
         check_layout(expected, found, path)
     except WeightsError as error:

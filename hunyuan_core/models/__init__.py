@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from ..config import ModelConfig
+from .attention import AttentionFunction, scaled_dot_product
 from .motion_refiner import MotionRefiner
 from .pose_guider import PoseGuider
 from .residual import ExpressionEncoder, HeadPoseEncoder
@@ -16,6 +17,7 @@ from .vision import TokenProjection, VisionEncoder
 
 __all__ = [
     "NETWORKS",
+    "AttentionFunction",
     "ExpressionEncoder",
     "HeadPoseEncoder",
     "MotionRefiner",
@@ -30,20 +32,26 @@ NETWORKS = ("unet", "vision", "token_projection", "expression", "head_pose", "re
 """Names of the networks of one model, one weight file each."""
 
 
-def build(name: str, config: ModelConfig | None = None, operations: Any = nn) -> nn.Module:
+def build(
+    name: str,
+    config: ModelConfig | None = None,
+    operations: Any = nn,
+    attention: AttentionFunction | None = None,
+) -> nn.Module:
     """Build one network on the current default device; under ``torch.device("meta")`` it takes no memory.
 
     Args:
         name: One of NETWORKS.
         config: Sizes; None is the released model.
         operations: Namespace of layer classes.
+        attention: Of the UNet; None is PyTorch's.
 
     Raises:
         KeyError: If the name is not one of NETWORKS.
     """
     config = config or ModelConfig()
     factories = {
-        "unet": lambda: UNet(config.unet, operations),
+        "unet": lambda: UNet(config.unet, operations, attention or scaled_dot_product),
         "vision": lambda: VisionEncoder(config.vision, operations),
         "token_projection": lambda: TokenProjection(config.vision),
         "expression": lambda: ExpressionEncoder(config.expression, operations),

@@ -8,7 +8,6 @@ from typing import Any
 
 import comfy.samplers
 import latent_preview
-import numpy as np
 import torch
 
 from ...hunyuan_core.config import SamplingConfig
@@ -43,13 +42,13 @@ class PortraitVideo:
     """What one video is made of.
 
     Attributes:
-        pose_images: (1 or T, H, W, 3) uint8 RGB; None is black, as released.
+        pose_images: IMAGE, (1 or T, H, W, 3) float in [0, 1]; None is black, as released.
     """
 
     appearance: Appearance
     motion: Motion
     pose_guider: ManagedNetwork[PoseGuider]
-    pose_images: np.ndarray | None = None
+    pose_images: torch.Tensor | None = None
 
 
 class PortraitGuider(comfy.samplers.CFGGuider):

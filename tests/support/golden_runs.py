@@ -190,15 +190,16 @@ def run_pose_guider(reader: CaseReader) -> Outputs:
 
 def run_pipeline(reader: CaseReader) -> Outputs:
     """The product's path: denoiser, predictor and Euler sampler."""
-    return _run_pipeline(reader, _product_sample)
+    return run_pipeline_with(reader, _product_sample)
 
 
 def run_plain_pipeline(reader: CaseReader) -> Outputs:
     """The plain reference of a whole sampling run."""
-    return _run_pipeline(reader, plain_sample)
+    return run_pipeline_with(reader, plain_sample)
 
 
-def _run_pipeline(reader: CaseReader, sample: Callable[..., torch.Tensor]) -> Outputs:
+def run_pipeline_with(reader: CaseReader, sample: Callable[..., torch.Tensor]) -> Outputs:
+    """A whole sampling run by some sampler over the networks; see ``_product_sample`` for its arguments."""
     metadata = reader.fields
     image, pose = reader.input("image"), reader.input("pose")
     token_projection = metadata.take("token_projection", None)

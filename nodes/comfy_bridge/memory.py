@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import comfy.model_management as management
 import comfy.model_patcher
 import torch
 from torch import nn
+
+from ...hunyuan_core.models import ExpressionEncoder, HeadPoseEncoder, MotionRefiner
+from ...hunyuan_core.models.vision import TokenProjection, VisionEncoder
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -59,3 +63,20 @@ def free_cache() -> None:
     """Give back what failed calls left behind."""
     gc.collect()
     management.soft_empty_cache()
+
+
+@dataclass(frozen=True, eq=False)
+class ImageEncoder:
+    """What an IMAGE_ENCODER socket carries."""
+
+    vision: ManagedNetwork[VisionEncoder]
+    token_projection: ManagedNetwork[TokenProjection]
+
+
+@dataclass(frozen=True, eq=False)
+class MotionEncoder:
+    """What a MOTION_ENCODER socket carries; float32."""
+
+    expression: ManagedNetwork[ExpressionEncoder]
+    head_pose: ManagedNetwork[HeadPoseEncoder]
+    refiner: ManagedNetwork[MotionRefiner]

@@ -50,18 +50,19 @@ def _draw(axes: Any, measurement: Measurement) -> None:
     metric = measurement.metric
     better = "higher is better" if metric.is_higher_better else "lower is better"
     axes.set_title(f"{metric.label}, {better}", fontsize=10, loc="left")
-    axes.set_xlabel("frame", fontsize=8)
     axes.set_xlim(-0.5, len(values) - 0.5)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
     if math.isinf(measurement.mean):
         axes.text(0.5, 0.5, "all frames are identical", transform=axes.transAxes, ha="center", va="center")
+        axes.set_xlabel("frame", fontsize=8)
         axes.set_yticks([])
         return
     # Markers, because a frame between two gaps has no line.
     axes.plot(range(len(values)), values, color=_LINE, linewidth=1.2, marker=".", markersize=4)
-    axes.axhline(measurement.mean, color=_MEAN, linestyle="--", linewidth=1, label=f"mean {measurement.mean:.4g}")
-    worst = f"worst {measurement.worst:.4g} in frame {measurement.worst_frame}"
-    axes.plot([measurement.worst_frame], [measurement.worst], "o", color=_WORST, markersize=5, label=worst)
-    axes.legend(fontsize=8, loc="best")
+    axes.axhline(measurement.mean, color=_MEAN, linestyle="--", linewidth=1)
+    axes.plot([measurement.worst_frame], [measurement.worst], "o", color=_WORST, markersize=5)
+    # Not a legend, which would hide frames.
+    mean, worst = f"mean {measurement.mean:.4g} (dashed)", f"worst {measurement.worst:.4g}"
+    axes.set_xlabel(f"frame; {mean}, {worst} in frame {measurement.worst_frame} (red)", fontsize=8)

@@ -10,16 +10,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from drawn_faces import SHADES, RectangleDetector, picture
+from drawn_faces import SHADES, RectangleDetector, face, picture
 from torch import nn
 
 from hunyuan_core.config import ModelConfig
 from hunyuan_core.errors import ConfigurationError, ShapeError
 from hunyuan_core.evaluation import METRICS, Evaluators, Report, evaluate
+from hunyuan_core.evaluation.face_metrics import embed_identity
+from hunyuan_core.faces.crops import arcface_crop
 from hunyuan_core.faces.detection import FaceChoice
 from hunyuan_core.faces.identity import ArcFace
 from hunyuan_core.faces.manual import ManualDetector
-from hunyuan_core.models import ExpressionEncoder, HeadPoseEncoder, build
+from hunyuan_core.faces.tracking import track_faces
+from hunyuan_core.models import ExpressionEncoder, HeadPoseEncoder, MotionRefiner, build
+from hunyuan_core.motion import encode_motion
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -119,6 +123,41 @@ def test_landmarks_of_a_known_shift(noisy: Report) -> None:
     assert noisy.measurements["landmark_distance"].worst_frame == 1
 
 
+def test_landmark_distances_are_in_eye_distances_of_the_reference() -> None:
+    report = evaluate([picture((20, 10, 40, 40))], [picture((20, 10, 60, 40))], Evaluators(RectangleDetector()))
+
+    # Each x grows by its share of the face's width, 20 pixels; the reference's eyes lie 0.4 of 20 pixels apart.
+    distance = 20 * np.mean([0.3, 0.7, 0.5, 0.35, 0.65])
+    assert values(report, "landmark_distance") == pytest.approx((distance,))
+    assert values(report, "normalised_landmark_distance") == pytest.approx((distance / 8,))
+
+
+@torch.inference_mode()
+def test_motion_and_pose_are_read_as_from_a_driving_video(evaluators: Evaluators, noisy: Report) -> None:
+    assert evaluators.expression is not None
+    assert evaluators.head_pose is not None
+    refiner = build("refiner", ModelConfig.tiny())
+    assert isinstance(refiner, MotionRefiner)
+    # The refiner is left out of the comparison: what it is fed is what is measured.
+    features: list[torch.Tensor] = []
+    refiner.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+
+    motions = [
+        encode_motion(
+            video, track_faces(video, RectangleDetector()), evaluators.expression, evaluators.head_pose, refiner
+        )
+        for video in (VIDEO, NOISY)
+    ]
+
+    expected = {
+        "motion_error": features[0] - features[1],
+        "rotation_error": motions[0].rotation - motions[1].rotation,
+        "translation_error": motions[0].translation - motions[1].translation,
+    }
+    for name, difference in expected.items():
+        assert values(noisy, name) == pytest.approx(difference.abs().mean(dim=1).tolist(), rel=1e-3, abs=1e-6)
+
+
 def plain_face(tint: tuple[int, int]) -> np.ndarray:
     image = picture((40, 15, 64, 45), size=(HEIGHT, WIDTH))
     image[15:45, 40:64, 1:] = tint
@@ -136,6 +175,17 @@ def test_identity_is_the_cosine_of_each_frame_with_its_reference_or_the_portrait
     assert values(own, "identity_similarity") == pytest.approx((1, 1 / math.sqrt(14)), abs=1e-6)
     assert values(cross, "identity_similarity") == pytest.approx((1 / math.sqrt(5), 5 / math.sqrt(70)), abs=1e-6)
     assert values(own, "landmark_distance") == values(cross, "landmark_distance") == (0, 0)
+
+
+def test_identity_is_read_from_the_aligned_face(arcface: ArcFace) -> None:
+    rows, columns = np.mgrid[0:480, 0:640] / 4
+    ramps = np.stack([columns, 2 * rows, 255 - columns], axis=-1).astype(np.uint8)
+    shown = face(80, 120, 240, 360)
+
+    embedding = embed_identity(ramps, shown, arcface)
+
+    # Without the resized square between, which blurs but does not move.
+    np.testing.assert_allclose(embedding, arcface.embed(arcface_crop(ramps, shown.landmarks)), rtol=0, atol=1e-3)
 
 
 def test_a_frame_without_a_face_has_no_number(evaluators: Evaluators) -> None:

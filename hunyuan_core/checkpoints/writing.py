@@ -41,7 +41,8 @@ def write_safetensors(
             f"{path} cannot be written ({error}); check the disk's free space and the folder's permissions."
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        if part.exists():
+            part.unlink()
 
 
 def separate(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

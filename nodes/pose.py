@@ -34,7 +34,7 @@ class HunyuanPortraitAlignPose(io.ComfyNode):
             ),
             inputs=[
                 io.Image.Input(
-                    "crop", tooltip="The square crop of the portrait, from 'HunyuanPortrait Encode Appearance'."
+                    "crop", tooltip="The square crop of the portrait, from 'HunyuanPortrait Appearance (IMAdapter)'."
                 ),
                 io.MultiType.Input(
                     "frames",

@@ -72,6 +72,11 @@ def landmarks_in_box(box: np.ndarray) -> np.ndarray:
     return box[:2] + relative * (box[2:] - box[:2])
 
 
+def has_guessed_landmarks(face: Face) -> bool:
+    """Whether the landmarks are those of ``landmarks_in_box``, so that nobody has looked where eyes and mouth are."""
+    return np.allclose(face.landmarks, landmarks_in_box(face.box))
+
+
 def box_around(landmarks: np.ndarray) -> np.ndarray:
     """Draw the box that a face with these landmarks usually has, turned heads included.
 

@@ -11,7 +11,7 @@ from hunyuan_core.errors import ConfigurationError, FaceNotFoundError, MissingDe
 from hunyuan_core.faces.crops import ARCFACE_TEMPLATE
 from hunyuan_core.faces.detection import DETECTORS, FaceChoice, create_detector, select_face
 from hunyuan_core.faces.insightface_backend import InsightFaceDetector
-from hunyuan_core.faces.manual import ManualDetector
+from hunyuan_core.faces.manual import ManualDetector, has_guessed_landmarks
 
 LEFT, MIDDLE, RIGHT = face(0, 0, 30, 30), face(40, 0, 90, 50), face(100, 0, 140, 40)
 FACES = [MIDDLE, RIGHT, LEFT]
@@ -121,6 +121,8 @@ def test_a_box_by_hand_gets_landmarks() -> None:
     (found,) = ManualDetector(box=(28, 0, 196, 224)).detect(np.zeros((300, 300, 3), np.uint8))
 
     np.testing.assert_allclose(found.landmarks, ARCFACE_TEMPLATE * 2, rtol=0, atol=1e-9)
+    assert has_guessed_landmarks(found)
+    assert not has_guessed_landmarks(LEFT)
 
 
 def test_box_and_landmarks_by_hand_are_both_kept() -> None:

@@ -73,21 +73,6 @@ def test_comfyui_finds_the_entry_point_alone(node_pack: ModuleType) -> None:
     assert (ROOT / "nodes" / "web").is_dir() is hasattr(node_pack, "WEB_DIRECTORY")
 
 
-def test_the_entry_point_gives_the_extension(node_pack: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    latest = ModuleType("comfy_api.latest")
-    latest.ComfyExtension = type("ComfyExtension", (), {})
-    monkeypatch.setitem(sys.modules, "comfy_api", ModuleType("comfy_api"))
-    monkeypatch.setitem(sys.modules, "comfy_api.latest", latest)
-    path = list(sys.path)
-
-    extension = asyncio.run(node_pack.comfy_entrypoint())
-
-    assert isinstance(extension, latest.ComfyExtension)
-    assert type(extension).__name__ == "HunyuanPortraitExtension"
-    assert asyncio.run(extension.get_node_list()) == []
-    assert sys.path == path
-
-
 def test_a_failing_entry_point_logs_its_traceback_and_raises(
     node_pack: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -23,7 +23,7 @@ FOLDER = "hunyuan_portrait"
 """ComfyUI's name of the pack's model folder, in ``models/`` and in ``extra_model_paths.yaml``."""
 
 _DOWNLOAD = "download: "
-_WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+_WEIGHTS = (".safetensors", ".sft", ".pth", ".pt", ".ckpt", ".bin")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,6 @@ VAE = _role(
     endings=(*_VAE_FILE.accepted_filenames, "svd_xt_vae.safetensors"),
     folders=(FOLDER, "vae"),
     open_folders=(FOLDER, "vae"),
-    suffixes=(".safetensors",),
 )
 VISION = _role("vision")
 TOKEN_PROJECTION = _role("token_projection")
@@ -277,8 +276,7 @@ def _entries(role: Role) -> list[_Entry]:
     for kind in role.folders:
         is_open = kind in role.open_folders
         for entry in _walk(kind):
-            # `convert` names unfinished files so.
-            is_other = is_open and entry.path.suffix in role.suffixes and not entry.path.stem.endswith(".part")
+            is_other = is_open and entry.path.suffix in role.suffixes
             if role.owns(entry.name) or is_other:
                 entries.setdefault(entry.name, _Entry(entry.name, entry.path, rank + entry.rank, is_other))
         rank += len(folder_paths.get_folder_paths(kind))

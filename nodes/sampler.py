@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from comfy_api.latest import io
 
@@ -217,7 +219,7 @@ class HunyuanPortraitSampler(io.ComfyNode):
         strength: float,
         memory_mode: str,
         pose_images: torch.Tensor | None = None,
-        **guidance: float,
+        **guidance: Any,
     ) -> io.NodeOutput:
         """Sample the video."""
         config = sampling_config(guidance, seed=seed, num_inference_steps=steps, strength=strength)
@@ -259,7 +261,7 @@ class HunyuanPortraitGuider(io.ComfyNode):
         pose_guider: object,
         memory_mode: str,
         pose_images: torch.Tensor | None = None,
-        **guidance: float,
+        **guidance: Any,
     ) -> io.NodeOutput:
         """Make the guider."""
         config = sampling_config(guidance)
@@ -289,7 +291,7 @@ class HunyuanPortraitSigmas(io.ComfyNode):
         return io.NodeOutput(schedule(steps, strength))
 
 
-def sampling_config(guidance: dict[str, float], **more: float) -> SamplingConfig:
+def sampling_config(guidance: dict[str, Any], **more: Any) -> SamplingConfig:
     """Gather the inputs of ``guidance_inputs`` in the core's settings.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -208,11 +209,13 @@ class _CarefulPredictor:
         self._predictor = predictor
         self._report = report
 
-    def __call__(self, *args: Any) -> torch.Tensor:
+    def __call__(
+        self, x: torch.Tensor, timestep: float, frames: Sequence[int], branches: Sequence[Branch]
+    ) -> torch.Tensor:
         while True:
             check_interrupted()
             try:
-                return self._predictor(*args)
+                return self._predictor(x, timestep, frames, branches)
             except Exception as error:
                 if not is_out_of_memory(error) or self._predictor.memory_mode is MemoryMode.ONE_BRANCH_CHUNKED:
                     raise

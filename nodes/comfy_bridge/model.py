@@ -148,14 +148,14 @@ def expect_portrait_model(model: object, socket: str = "model") -> PortraitModel
     return inner
 
 
-def _exact_start(sampling: nn.Module, config: Any) -> nn.Module:
+def _exact_start(sampling: Any, config: Any) -> nn.Module:
     """Let a run start at noise · σ, as released; core takes √(1 + σ²) in the place of the highest σ."""
 
     class Sampling(type(sampling)):
         def noise_scaling(
             self, sigma: torch.Tensor, noise: torch.Tensor, latent_image: torch.Tensor, max_denoise: bool = False
         ) -> torch.Tensor:
-            return super().noise_scaling(sigma, noise, latent_image, False)
+            return super().noise_scaling(sigma, noise, latent_image, False)  # pyright: ignore[reportAttributeAccessIssue]
 
     return Sampling(config)
 

@@ -112,7 +112,7 @@ class VideoPredictor:
                 raise ShapeError(f"{name} must have {width} channels for this UNet; got shape {tuple(tokens.shape)}.")
         weight = unet.conv_in.weight
         self.unet = unet
-        self.call = call or unet
+        self.call = unet if call is None else call
         self.device, self.dtype = device or weight.device, dtype or weight.dtype
         self.image_latents = image_latents.to(self.device, self.dtype)
         wide = torch.promote_types(self.dtype, torch.float32)

@@ -370,3 +370,25 @@ def test_golden_pipeline(stage: Stage, path: Any) -> None:
         return guider.sample(noise, start, comfy.samplers.sampler_object("euler"), sigmas) * 0.18215
 
     check_case(path, lambda reader: run_pipeline_with(reader, sample), PIPELINE_TOLERANCE)
+
+
+def test_compiled_it_is_one_graph_for_all_windows_steps_and_videos(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import comfy.ldm.modules.attention as attention
+    import torch._dynamo.testing
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    # What ComfyUI takes on a GPU; its choice for a CPU measures the free memory, which no graph can hold.
+    monkeypatch.setattr(attention, "optimized_attention", attention.attention_pytorch)
+    expected = stage.sample()
+    torch._dynamo.reset()
+    counter = torch._dynamo.testing.CompileCounter()
+    patcher = stage.patcher.clone()
+    set_torch_compile_wrapper(patcher, backend=counter, fullgraph=True)
+    assert_near(stage.sample(model=patcher), expected, 2e-5)
+    longer = stage.data.Motion(
+        stage.motion.tokens.repeat(2, 1, 1), (40,), (50,), torch.zeros(2 * T, 3), torch.zeros(2 * T, 3)
+    )
+    stage.sample(model=patcher, motion=longer, seed=6)
+    assert counter.frame_count == 1

@@ -52,7 +52,6 @@ class PortraitVAE(comfy.sd.VAE):
         self.patcher = patcher(
             self.first_stage_model, load_device=self.device, offload_device=management.vae_offload_device()
         )
-        self.model_size()
 
     def decode(self, samples_in: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Decode LATENT samples (T, 4, h, w) to an IMAGE, in the released chunks.
@@ -117,19 +116,20 @@ class _CoreTemporalVAE:
     differ from the release's, which encodes in float32.
     """
 
-    def __init__(self, first_stage_model: Any) -> None:
-        self._model = first_stage_model
-        self.encoder = first_stage_model.encoder
-        self.decoder = first_stage_model.decoder
+    def __init__(self, vae: comfy.sd.VAE) -> None:
+        self._model = vae.first_stage_model
+        self._device = vae.device
+        self.encoder, self.decoder = self._model.encoder, self._model.decoder
         self.config = SimpleNamespace(scaling_factor=comfy.latent_formats.SD15().scale_factor)
 
     def encode(self, x: torch.Tensor) -> SimpleNamespace:
-        latents = self._model.encode(x)  # The mean: core's regulariser does not sample.
+        # Its weights may lie in main memory until a layer needs them, so they do not tell the device.
+        latents = self._model.encode(x.to(self._device))  # The mean: core's regulariser does not sample.
         return SimpleNamespace(latent_dist=SimpleNamespace(mode=lambda: latents))
 
     def decode(self, z: torch.Tensor, num_frames: int) -> SimpleNamespace:
         # Core's decoder takes the whole batch as one video.
-        return SimpleNamespace(sample=self._model.decode(z))
+        return SimpleNamespace(sample=self._model.decode(z.to(self._device)))
 
 
 def temporal_vae(vae: object) -> Any:
@@ -142,7 +142,7 @@ def temporal_vae(vae: object) -> Any:
         return vae.network
     first_stage_model = getattr(vae, "first_stage_model", None)
     if isinstance(vae, comfy.sd.VAE) and isinstance(getattr(first_stage_model, "decoder", None), VideoDecoder):
-        return _CoreTemporalVAE(first_stage_model)
+        return _CoreTemporalVAE(vae)
     found = type(vae).__name__ if not isinstance(vae, comfy.sd.VAE) else f"VAE ({type(first_stage_model).__name__})"
     raise ConfigurationError(
         f"vae must be the VAE of Stable Video Diffusion; got a {found}. Connect 'Load HunyuanPortrait VAE', or the VAE "

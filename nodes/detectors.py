@@ -13,6 +13,7 @@ from . import types as sockets
 from .comfy_bridge import files
 from .loading import Validity, all_valid, file_input
 
+DETECTORS = ("yoloface", "mediapipe", "insightface")
 AUTO = "auto"
 BUFFALO_DOWNLOAD = "download: buffalo_l (289 MB)"
 WHOLE_PICTURE = "none (the picture shows one person)"
@@ -34,7 +35,7 @@ class HunyuanPortraitLoadFaceDetector(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "detector",
-                    options=["yoloface", "mediapipe", "insightface"],
+                    options=list(DETECTORS),
                     default="yoloface",
                     tooltip="The library that finds the faces. yoloface is the released model's and needs no further "
                     "package; mediapipe and insightface need theirs (pip install mediapipe or insightface).",
@@ -135,9 +136,11 @@ def model_path(detector: str, name: str) -> Path | None:
         File or folder; None for what insightface itself keeps in the home folder, or downloads there.
 
     Raises:
-        ConfigurationError: If the model is another detector's.
+        ConfigurationError: If there is no such detector, or the model is another's.
         WeightsError: If there is none, or the download fails; says how to get one.
     """
+    if detector not in DETECTORS:
+        raise ConfigurationError(f"detector: there is no {detector!r}; choose one of {', '.join(DETECTORS)}.")
     if detector == "yoloface":
         name = files.YOLOFACE.option if name == AUTO else name
         _check_is_of(detector, name, name == files.YOLOFACE.option or files.YOLOFACE.is_download(name))

@@ -378,6 +378,7 @@ def test_a_model_of_another_detector_is_refused(shop: Shop, models: Path):
     assert "yoloface" in node.validate_inputs("yoloface", "face_landmarker.task")
     with pytest.raises(shop.errors.ConfigurationError, match="model_name"):
         node.execute("yoloface", "face_landmarker.task")
+    assert "choose one of yoloface, mediapipe" in node.validate_inputs("retinaface", "auto")
 
 
 def test_a_detector_without_a_model_says_where_to_get_one(

@@ -42,7 +42,7 @@ class HunyuanPortraitDetectFaces(io.ComfyNode):
                 sockets.FaceDetector.Input(
                     "face_detector",
                     optional=True,
-                    tooltip="Finds the faces; from 'HunyuanPortrait Load Face Detector'.",
+                    tooltip="Finds the faces; from 'Load HunyuanPortrait Face Detector'.",
                 ),
                 sockets.FaceLandmarks.Input(
                     "landmarks",
@@ -202,7 +202,7 @@ def _source(
     elif box is not None:
         detector = ManualDetector(box=box)
     else:
-        detector = sockets.expect(face_detector, FaceDetector, "face_detector", "HunyuanPortrait Load Face Detector")
+        detector = sockets.expect(face_detector, FaceDetector, "face_detector", "Load HunyuanPortrait Face Detector")
     return detector, height, width
 
 

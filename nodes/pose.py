@@ -45,7 +45,7 @@ class HunyuanPortraitAlignPose(io.ComfyNode):
                 sockets.PoseDetector.Input(
                     "pose_detector",
                     optional=True,
-                    tooltip="Finds the keypoints in crop and frames; from 'HunyuanPortrait Load Pose Detector'.",
+                    tooltip="Finds the keypoints in crop and frames; from 'Load HunyuanPortrait Pose Detector'.",
                 ),
                 sockets.PoseKeypoints.Input(
                     "portrait_keypoints",
@@ -98,7 +98,7 @@ class HunyuanPortraitAlignPose(io.ComfyNode):
             return _output(images.to_image([black_pose(height, width)]), cls)
         if given == ["frames", "pose_detector"]:
             detector = sockets.expect(
-                pose_detector, WholeBodyDetector, "pose_detector", "HunyuanPortrait Load Pose Detector"
+                pose_detector, WholeBodyDetector, "pose_detector", "Load HunyuanPortrait Pose Detector"
             )
             video = images.frames_of(frames, "frames")
             find = progress.Progress(len(video))

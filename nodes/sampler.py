@@ -168,9 +168,9 @@ def make_guider(
     """Check the sockets and put the video together."""
     poses = None if pose_images is None else images_of(pose_images, "pose_images")
     video = PortraitVideo(
-        sockets.expect(appearance, data.Appearance, "appearance", "Appearance (IMAdapter)"),
-        sockets.expect(motion, data.Motion, "motion", "Motion Features"),
-        sockets.expect(pose_guider, ManagedNetwork, "pose_guider", "Load Pose Guider"),
+        sockets.expect(appearance, data.Appearance, "appearance", "HunyuanPortrait Appearance (IMAdapter)"),
+        sockets.expect(motion, data.Motion, "motion", "HunyuanPortrait Motion Features"),
+        sockets.expect(pose_guider, ManagedNetwork, "pose_guider", "Load HunyuanPortrait Pose Guider"),
         poses,
     )
     return PortraitGuider(model, video, config, MEMORY_MODES[memory_mode])

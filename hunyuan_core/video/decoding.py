@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
@@ -31,22 +32,36 @@ _HD_HEIGHT = 720
 
 
 class VideoDecoder:
-    """The first video stream of a file, decoded from the start as often as wanted.
+    """The first video stream of a file, or a part of it, decoded from the start as often as wanted.
+
+    Args:
+        part: Start and length in seconds, on the file's own clock; length 0 is all that follows.
 
     Attributes:
         width: Pixels, after rotation and with square pixels.
         height: Pixels, after rotation.
         has_audio: Whether the file has an audio stream.
         is_still: Whether there is one frame only.
+        part_start: Time of the part's first frame on the file's own clock, seconds; None for the whole file.
 
     Raises:
-        MediaError: If the file cannot be opened, has no video stream, or no frame in it.
+        MediaError: If the file cannot be opened, has no video stream, or no frame in it or in the part.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, part: tuple[float, float] | None = None) -> None:
         self.path = path
+        self.part_start: Fraction | None = None
+        self._part: _Part | None = None
         with open_container(path) as container:
             self.has_audio = bool(container.streams.audio)
+            tick = find_video(container).time_base or Fraction(1)
+        if part is not None:
+            self._part = _Part.of(part, tick)
+            self._part = replace(self._part, is_seekable=self._reaches(self._part.first))
+            start = next((frame.pts for frame, _ in self._decode_part() if frame.pts is not None), None)
+            if start is None:
+                raise MediaError(f"{path} shows no frame in the part from {part[0]:g} s on; trim it less.")
+            self.part_start = start * tick
         first_frames = list(islice(self.frames(), 2))
         if not first_frames:
             raise _damaged(path, 0, "its video stream is empty")
@@ -66,7 +81,7 @@ class VideoDecoder:
 
         size = None
         reformatter = VideoReformatter()  # a frame's own method makes a new one each time
-        for frame, pixel_aspect in self._decode():
+        for frame, pixel_aspect in self._decode_part():
             size = size or (round(frame.width * pixel_aspect), frame.height)
             yield _turn_upright(_to_rgb(reformatter, frame, *size), _display_matrix(frame))
 
@@ -76,23 +91,50 @@ class VideoDecoder:
         Raises:
             MediaError: As in frames.
         """
-        pts = [frame.pts for frame, _ in self._decode()]
+        pts = [frame.pts for frame, _ in self._decode_part()]
         with open_container(self.path) as container:
             stream = find_video(container)
-            tick, start = stream.time_base, clock_start(container)
+            tick, start = stream.time_base, clock_start(container) if self.part_start is None else self.part_start
             rates = stream.guessed_rate, stream.average_rate, stream.base_rate
-            packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
+            # The last frame of a part lasts as long as the rate says.
+            demuxed = container.demux(stream) if self._part is None else ()
+            packets = (packet for packet in demuxed if packet.size and not packet.is_discard)
             ends = [None if packet.pts is None else packet.pts + (packet.duration or 0) for packet in packets]
         rate = rates[0] or _UNTIMED_RATE
         times = [value * tick - start for value in pts if value is not None and tick is not None]
         if not tick or None in pts or None in ends or any(b <= a for a, b in pairwise(times)):
             # Some files (AVI, bare streams) say in which order frames are decoded, not when they are shown.
             return Timing(len(pts), rate)
-        end = max(value for value in ends if value is not None) * tick - start
+        end = max((value for value in ends if value is not None), default=0) * tick - start
         return find_timing([*times, end if end > times[-1] else times[-1] + 1 / rate], tick, rates)
 
-    def _decode(self) -> Iterator[tuple[VideoFrame, Fraction]]:
-        """Give each frame, and its pixels' width over their height."""
+    def _decode_part(self) -> Iterator[tuple[VideoFrame, Fraction]]:
+        part = self._part
+        if part is None:
+            yield from self._decode()
+            return
+        for frame, pixel_aspect in self._decode(part.first if part.is_seekable else None):
+            if frame.pts is None:
+                raise MediaError(f"{self.path} has frames without a time and cannot be trimmed; convert it to mp4.")
+            if part.last is not None and frame.pts >= part.last:
+                return
+            if frame.pts >= part.first:
+                yield frame, pixel_aspect
+
+    def _reaches(self, pts: int) -> bool:
+        """Whether decoding can begin near a time without missing its frame: some files know no key frames."""
+        try:
+            frame = next((frame for frame, _ in self._decode(pts)), None)
+        except MediaError:
+            return False
+        return frame is not None and frame.pts is not None and frame.pts <= pts
+
+    def _decode(self, seek_to: int | None = None) -> Iterator[tuple[VideoFrame, Fraction]]:
+        """Give each frame, and its pixels' width over their height.
+
+        Args:
+            seek_to: Begin with a key frame before this time, ticks; None is the file's beginning.
+        """
         from av.error import FFmpegError
 
         num_frames = num_packets = 0
@@ -104,6 +146,8 @@ class VideoDecoder:
             frame_duration = 1 / (stream.guessed_rate or _UNTIMED_RATE)
             pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
             try:
+                if seek_to is not None:
+                    container.seek(seek_to, stream=stream)
                 for packet in container.demux(stream):
                     if packet.is_corrupt:
                         for frame in stream.decode(None):  # the whole frames that the decoder still holds
@@ -122,6 +166,26 @@ class VideoDecoder:
             is_counted = 0 < stream.frames <= num_packets
             if not is_counted and _announced_end(stream) > end + frame_duration:
                 raise _damaged(self.path, num_frames, f"it announces {float(_announced_end(stream)):.2f} s")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a video, in ticks of the file.
+
+    Attributes:
+        first: The first tick.
+        last: The tick after the last one; None is the video's end.
+    """
+
+    first: int
+    last: int | None
+    is_seekable: bool = False
+
+    @classmethod
+    def of(cls, part: tuple[float, float], tick: Fraction) -> _Part:
+        # Rounded down as ComfyUI does, so that both find the same frames.
+        start, length = part
+        return cls(int(start / tick), int((start + length) / tick) if length else None)
 
 
 @contextmanager

@@ -35,6 +35,8 @@ class VideoSource(ABC):
         height: Pixels, as shown.
         has_audio: Whether write_video can take the audio from ``path``.
         is_still: Whether there is one frame only; the model knows motion only, so hold it for a clip.
+        audio_start: Time in the file, seconds, of the audio that belongs to the first frame of a part, for write_video;
+            None for a whole file.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class VideoSource(ABC):
     height: int
     has_audio: bool = False
     is_still: bool = False
+    audio_start: Fraction | None = None
 
     @abstractmethod
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -87,37 +90,45 @@ class VideoSource(ABC):
         return _HeldFrame(self.path, next(iter(self)), Timing(num_frames, read_frame_rate(frame_rate)))
 
 
-def open_video(path: Path | str, *, frame_rate: FrameRate | None = None) -> VideoSource:
+def open_video(
+    path: Path | str, *, frame_rate: FrameRate | None = None, part: tuple[float, float] | None = None
+) -> VideoSource:
     """Open a driving video: a video file, an animated GIF, PNG or WebP, a folder of images, or a still image.
 
     Images of a folder are taken in natural order (2 before 10) and must have the same size.
 
     Args:
         frame_rate: Frames per second of a folder of images, as in read_frame_rate (29.97 is 2997/100); 25 if None.
+        part: Start and length in seconds of the part of a file to read, on the file's own clock; length 0 is all that
+            follows. Frames from the start on and before the end belong to it; timestamps begin at 0 with the first.
 
     Raises:
-        MediaError: If it is missing, damaged, empty, or none of these.
-        ConfigurationError: If the rate is unusable, or given for something that has its own.
+        MediaError: If it is missing, damaged, empty, or none of these, or shows nothing in the part.
+        ConfigurationError: If the rate is unusable, or given for something that has its own, or a part of a folder is
+            asked for.
     """
     path = Path(path)
     if not path.exists():
         raise MediaError(f"{path} does not exist; check the path of the driving video.")
     if path.is_dir():
+        if part is not None:
+            raise ConfigurationError(f"part is for a file only, but {path} is a folder; remove images from it instead.")
         return _ImageFolder(path, read_frame_rate(25 if frame_rate is None else frame_rate))
     if frame_rate is not None:
         raise ConfigurationError(f"frame_rate is for a folder of images only, but {path} is a file; leave it out.")
     if path.stat().st_size == 0:
         raise MediaError(f"{path} is empty (0 bytes); copy or download it again.")
-    if path.suffix.lower() not in _MAYBE_ANIMATED:
-        return _VideoFile(path)
+    if part is not None or path.suffix.lower() not in _MAYBE_ANIMATED:
+        return _VideoFile(path, part)
     images = ImageFrames(path)
     return _AnimatedImage(path, images) if images.is_animated else _HeldFrame(path, next(iter(images)))
 
 
 class _VideoFile(VideoSource):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, part: tuple[float, float] | None) -> None:
         self.path = path
-        self._decoder = VideoDecoder(path)
+        self._decoder = VideoDecoder(path, part)
+        self.audio_start = self._decoder.part_start
         self.width, self.height = self._decoder.width, self._decoder.height
         self.has_audio, self.is_still = self._decoder.has_audio, self._decoder.is_still
 

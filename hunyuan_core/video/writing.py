@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -47,13 +48,15 @@ def write_video(
     *,
     timestamps: Sequence[Fraction] | None = None,
     audio_from: Path | str | None = None,
+    audio_start: Fraction | None = None,
+    audio_length: Fraction | None = None,
     metadata: Mapping[str, str] | None = None,
     crf: int = 17,
 ) -> int:
     """Encode frames as they come, as H.264 4:2:0 in BT.709, limited range; the file appears whole or not at all.
 
-    The audio packets of another file are copied as they are, at their own times and to their own end. 4:2:0 wants even
-    sides: the last row or column of an odd one is shown twice.
+    The audio packets of another file are copied as they are, at their own times and, unless a part is asked for, to
+    their own end. 4:2:0 wants even sides: the last row or column of an odd one is shown twice.
 
     Args:
         path: Its suffix must be one of VIDEO_SUFFIXES.
@@ -61,6 +64,9 @@ def write_video(
         frame_rate: Frames per second, as in read_frame_rate (29.97 is 2997/100).
         timestamps: Those of the VideoSource that gave the rate; None for a constant rate from 0 on.
         audio_from: A file with video whose audio is carried over, if it has any.
+        audio_start: That of the VideoSource: time in that file, seconds, at which the first frame is shown; what
+            sounds before it is left out. None is where that file's own clock begins.
+        audio_length: Seconds from there after which no more audio packet begins; None takes all.
         metadata: Tags of the file, any keys.
         crf: x264's quality, 0 lossless to 51; 17 is hard to tell from the original.
 
@@ -77,8 +83,9 @@ def write_video(
     _check_suffix(path)
     _check_crf(crf)
     rate, clock = _rate_and_clock(frame_rate, timestamps)
+    part = _AudioPart(audio_start, audio_length)
     with replacing(path) as temporary, _opened_audio(audio_from) as source:
-        with _Encoder(path, temporary, rate, clock, source, metadata or {}, crf) as encoder:
+        with _Encoder(path, temporary, rate, clock, source, metadata or {}, crf, part) as encoder:
             for frame in frames:
                 encoder.write(frame)
         if encoder.num_frames == 0:
@@ -115,7 +122,7 @@ def check_writable(
     with (
         temporary_beside(path.resolve()) as temporary,
         _opened_audio(audio_from) as source,
-        _Encoder(path, temporary, rate, clock, source, {}, crf, has_whole_audio=False) as encoder,
+        _Encoder(path, temporary, rate, clock, source, {}, crf, _AudioPart(), has_whole_audio=False) as encoder,
     ):
         encoder.write(np.zeros((*size, 3), np.uint8))
 
@@ -132,6 +139,7 @@ class _Encoder:
         source: InputContainer | None,
         metadata: Mapping[str, str],
         crf: int,
+        audio_part: _AudioPart,
         has_whole_audio: bool = True,
     ) -> None:
         import av
@@ -155,7 +163,7 @@ class _Encoder:
         self._video.options = {"crf": str(crf), "x264-params": "mbtree=0"}
         if clock.timestamps is not None:
             self._video.options["bf"] = "0"  # packets then come in the order of frames, each with its own duration
-        self._audio = _AudioCopy(path, source, self._output)
+        self._audio = _AudioCopy(path, source, audio_part, self._output)
 
     def __enter__(self) -> _Encoder:
         return self
@@ -260,7 +268,7 @@ class _AudioCopy:
         MediaError: If the container cannot hold a stream; names its codec.
     """
 
-    def __init__(self, path: Path, source: InputContainer | None, output: OutputContainer) -> None:
+    def __init__(self, path: Path, source: InputContainer | None, part: _AudioPart, output: OutputContainer) -> None:
         self._output = output
         self._packets: Iterator[Packet] = iter(())
         if source is not None and source.streams.audio:
@@ -270,7 +278,7 @@ class _AudioCopy:
                     streams[stream.index] = output.add_stream_from_template(stream)
                 except ValueError as error:
                     raise _audio_refused(path, source) from error
-            self._packets = _audio_packets(source, streams)
+            self._packets = _audio_packets(source, streams, part)
         self._next = next(self._packets, None)
 
     def copy(self, until: Fraction | None = None) -> None:
@@ -282,16 +290,34 @@ class _AudioCopy:
             self._next = next(self._packets, None)
 
 
-def _audio_packets(source: InputContainer, streams: Mapping[int, AudioStream]) -> Iterator[Packet]:
+@dataclass(frozen=True)
+class _AudioPart:
+    """What of the audio is wanted, seconds; see write_video."""
+
+    start: Fraction | None = None
+    length: Fraction | None = None
+
+
+def _audio_packets(source: InputContainer, streams: Mapping[int, AudioStream], part: _AudioPart) -> Iterator[Packet]:
     from av.error import FFmpegError
 
-    start = clock_start(source)
+    start = clock_start(source) if part.start is None else part.start
+    ended: set[int] = set()
     try:
+        if part.start:
+            source.seek(int(part.start * 1_000_000))
         for packet in source.demux(source.streams.audio):
             if packet.pts is None or packet.dts is None:  # the empty packet that ends a stream
                 continue
             offset = round(start / packet.time_base)
             packet.pts, packet.dts = packet.pts - offset, packet.dts - offset
+            if part.start is not None and packet.pts < 0:
+                continue
+            if part.length is not None and packet.dts * packet.time_base >= part.length:
+                ended.add(packet.stream_index)
+                if ended == streams.keys():
+                    return
+                continue
             packet.stream = streams[packet.stream_index]
             yield packet
     except FFmpegError as error:

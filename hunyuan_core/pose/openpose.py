@@ -63,8 +63,14 @@ def _frame(frame: object, source: str) -> OpenPoseFrame:
             f"{source} must have 'people', 'canvas_width' and 'canvas_height', as OpenPose and DWPose nodes write "
             f"them; got {_short(frame)}."
         )
-    height, width = int(frame["canvas_height"]), int(frame["canvas_width"])
-    people = [_person(person, height, width, source) for person in frame["people"]]
+    height, width, people = frame["canvas_height"], frame["canvas_width"], frame["people"]
+    is_read = all(isinstance(size, int) and size > 0 for size in (height, width))
+    if not is_read or not all(isinstance(person, Mapping) for person in people):
+        raise ConfigurationError(
+            f"{source} must have a canvas in whole pixels and a dict for each person; got {width!r}×{height!r} and "
+            f"{_short(people)}."
+        )
+    people = [_person(person, height, width, source) for person in people]
     people = [person for person in people if person.is_seen.any()]
     return OpenPoseFrame(sorted(people, key=_area, reverse=True), height, width)
 

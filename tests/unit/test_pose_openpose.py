@@ -13,15 +13,30 @@ from hunyuan_core.pose.openpose import read_openpose
 
 PERSON = make_person()
 # OpenPose's documentation, by name.
-BODY_18 = (
-    "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist right_hip right_knee "
-    "right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear"
-).split()
-BODY_25 = (
-    "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist mid_hip right_hip right_knee "
-    "right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear left_big_toe left_small_toe "
-    "left_heel right_big_toe right_small_toe right_heel"
-).split()
+ARMS = [
+    "nose",
+    "neck",
+    "right_shoulder",
+    "right_elbow",
+    "right_wrist",
+    "left_shoulder",
+    "left_elbow",
+    "left_wrist",
+]
+LEGS = [
+    "right_hip",
+    "right_knee",
+    "right_ankle",
+    "left_hip",
+    "left_knee",
+    "left_ankle",
+    "right_eye",
+    "left_eye",
+    "right_ear",
+    "left_ear",
+]
+BODY_18 = ARMS + LEGS
+BODY_25 = [*ARMS, "mid_hip", *LEGS, *["toes and heels"] * 6]
 
 
 def flat(points: Any, scores: Any) -> list[float]:

@@ -147,7 +147,7 @@ class HunyuanPortraitPasteBack(io.ComfyNode):
                 io.BoundingBox.Input(
                     "square",
                     force_input=True,
-                    tooltip="Where the square lies in the portrait, in pixels; from 'HunyuanPortrait Appearance (IMAdapter)'.",
+                    tooltip="Where the square lies in the portrait, in pixels; from Appearance (IMAdapter).",
                 ),
                 *paste_inputs(),
             ],

@@ -30,9 +30,11 @@ class VideoFrames:
     """The frames of a VIDEO, (H, W, 3) uint8 RGB, those that the command line reads from the same file.
 
     They are decoded anew each time they are gone through. Where the video is trimmed, they are the frames of the part.
-    Against core's ``get_components().images`` they differ by the rounding of the conversion to RGB, and on purpose in
-    untagged HD (BT.709, where core takes BT.601), pixels that are not square (shown square), and transparency (over
-    white, where core drops it).
+
+    Core's ``get_components().images`` are the same frames in floats, and the colours are the same within 1.5 levels of
+    255 where each pixel has its own. With 4:2:0 core interpolates between the samples and the release's decoder repeats
+    them, which is 1 level on average and tens at saturated edges. Untagged HD is BT.709 here and BT.601 in core, pixels
+    that are not square are shown square, and transparency lies over white, where core drops it.
 
     Raises:
         MediaError: If the file is missing, damaged, or shows nothing in the part.

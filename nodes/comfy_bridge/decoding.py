@@ -18,7 +18,7 @@ SCALE = 8
 """Pixels a side of what one latent decodes to."""
 
 _VALUES_PER_PIXEL = 1100
-"""Alive at the peak for each pixel of a chunk: 1024 were counted (4.0 GiB for 8 frames of 512×512 in half precision)."""
+"""Alive at the peak for each pixel of a chunk; counted: 1024 (4.0 GiB for 8 frames of 512×512 in half precision)."""
 
 
 @dataclass(frozen=True, eq=False)

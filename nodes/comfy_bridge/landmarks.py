@@ -48,8 +48,7 @@ def landmark_faces(value: object, num_frames: int, height: int, width: int) -> G
 def box_faces(value: object, num_frames: int) -> GivenFaces:
     """Read a BOUNDING_BOX: one box or a list of boxes for all frames, or a list of boxes for each frame.
 
-    A box is ``{"x", "y", "width", "height"}`` in pixels, with a score or without. It gets landmarks where an upright
-    face has them.
+    A box is ``{"x", "y", "width", "height"}`` in pixels. It gets landmarks where an upright face has them.
 
     Args:
         num_frames: Of the video that they must belong to.
@@ -69,6 +68,9 @@ def box_faces(value: object, num_frames: int) -> GivenFaces:
     if len(value) == 1:
         value = [*value] * num_frames
     _check_count("boxes", len(value), num_frames)
+    for boxes in value:
+        if not isinstance(boxes, list | tuple):
+            raise ConfigurationError(f"boxes must hold a list of boxes for each frame; got {_described(boxes)}.")
     return GivenFaces([[_from_box(box) for box in boxes] for boxes in value])
 
 
@@ -82,11 +84,14 @@ def _from_mesh(face: Mapping[str, object]) -> Face:
 def _from_box(box: object) -> Face:
     if not isinstance(box, Mapping) or not {"x", "y", "width", "height"} <= box.keys():
         raise ConfigurationError(f"boxes must hold x, y, width and height for each face; got {_described(box)}.")
-    x, y, width, height = (float(box[key]) for key in ("x", "y", "width", "height"))
+    try:
+        x, y, width, height = (float(box[key]) for key in ("x", "y", "width", "height"))
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"boxes must hold x, y, width and height in numbers; got {dict(box)}.") from error
     if not (width > 0 and height > 0):
         raise ConfigurationError(f"boxes holds one of {width:g}×{height:g} pixels; a face needs width and height.")
     corners = as_box((x, y, x + width, y + height))
-    return Face(corners, landmarks_in_box(corners), float(box.get("score", 1)))
+    return Face(corners, landmarks_in_box(corners))
 
 
 def _check_count(socket: str, count: int, num_frames: int) -> None:

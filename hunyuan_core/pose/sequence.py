@@ -64,7 +64,8 @@ def find_poses(
     portrait = largest(detector.detect(reference))
     if portrait is None:
         raise FaceNotFoundError(
-            "The skeleton cannot be aligned: nobody was detected in the portrait; use black pose images."
+            "The skeleton cannot be aligned: nobody was detected in the portrait; use one that shows more of the "
+            "person, or black pose images (no pose detector)."
         )
     poses = []
     for number, frame in enumerate(frames):

@@ -94,7 +94,7 @@ def label(name: str, translation: str) -> str:
     return f"`{name}`" if translation == name else f"`{name}` {translation}"
 
 
-def tables(node: Any, language: str, texts: dict[str, Any]) -> tuple[str, str]:
+def tables(node: Any, language: str, texts: dict[str, Any]) -> list[str]:
     """The tables of inputs and outputs of a page."""
     words, schema = WORDS[language], node.GET_SCHEMA()
     inputs = [
@@ -111,10 +111,10 @@ def tables(node: Any, language: str, texts: dict[str, Any]) -> tuple[str, str]:
         (label(output.display_name, text["name"]), output.get_io_type(), text["tooltip"])
         for output, text in zip(schema.outputs, texts["outputs"].values(), strict=True)
     ]
-    return tuple(
+    return [
         "\n".join(f"| {' | '.join(row)} |" for row in (columns, ("---",) * len(columns), *rows))
         for columns, rows in zip(COLUMNS[language], (inputs, outputs), strict=True)
-    )
+    ]
 
 
 def section(page: str, heading: str) -> str:
@@ -147,7 +147,7 @@ def test_every_category_has_a_name(nodes: dict[str, Any], language: str) -> None
 def test_every_page_has_the_tables_of_its_node(nodes: dict[str, Any], language: str) -> None:
     texts = read(language, "nodeDefs")
     for name, node in nodes.items():
-        path = DOCS / name / f"{language}.md"
+        path = DOCS / (f"{name}.md" if language == "en" else f"{name}/{language}.md")
         page = path.read_text(encoding="utf-8")
         for heading, table in zip(HEADINGS[language], tables(node, language, texts[name]), strict=True):
             if UPDATE:
@@ -157,4 +157,4 @@ def test_every_page_has_the_tables_of_its_node(nodes: dict[str, Any], language: 
 
 
 def test_every_node_has_a_page_and_every_page_a_node(nodes: dict[str, Any]) -> None:
-    assert {path.name for path in DOCS.iterdir()} == set(nodes)
+    assert {path.stem for path in DOCS.iterdir()} == set(nodes)

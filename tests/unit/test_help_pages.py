@@ -1,4 +1,4 @@
-"""Help pages and translations, as far as they can be held without ComfyUI; `tests/nodes/test_help.py` holds the rest."""
+"""Help pages and translations without ComfyUI; `tests/nodes/test_help.py` compares them with the nodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from golden_cases import ROOT
 
 DOCS = ROOT / "nodes" / "web" / "docs"
-NODES = sorted(path.name for path in DOCS.iterdir())
+NODES = sorted(path.stem for path in DOCS.glob("*.md"))
 LOCALES = {path.name: path for path in (ROOT / "locales").iterdir()}
 SECTIONS = {
     "en": ["When to use it", "Inputs", "Outputs", "Hints", "Errors", "Shown in"],
@@ -22,7 +22,9 @@ NO_INPUTS = {"buffalo_l", "hunyuan_portrait"}  # files and folders
 
 
 def page(node: str, language: str) -> str:
-    return (DOCS / node / f"{language}.md").read_text(encoding="utf-8")
+    # ComfyUI shows the English one in every language that has none of its own.
+    path = DOCS / f"{node}.md" if language == "en" else DOCS / node / f"{language}.md"
+    return path.read_text(encoding="utf-8")
 
 
 def sections(node: str, language: str) -> dict[str, str]:
@@ -62,8 +64,8 @@ def messages() -> set[str]:
 
 def test_the_languages_are_those_of_the_pages() -> None:
     assert set(LOCALES) == set(SECTIONS)
-    for node in NODES:
-        assert {path.name for path in (DOCS / node).iterdir()} == {f"{language}.md" for language in SECTIONS}
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.*")}
+    assert pages == {f"{node}{ending}" for node in NODES for ending in (".md", "/zh.md")}
 
 
 @pytest.mark.parametrize("node", NODES)

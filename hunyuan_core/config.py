@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
 
 from .errors import ConfigurationError
@@ -177,7 +178,7 @@ def config_from_json(name: str, text: str) -> ModelConfig:
     default = getattr(ModelConfig(), field_name)
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ConfigurationError(f"the configuration of {name} is not JSON ({error}).") from error
     expected = {field_.name: getattr(default, field_.name) for field_ in fields(default)}
     if not isinstance(values, dict) or set(values) != set(expected):
@@ -186,15 +187,19 @@ def config_from_json(name: str, text: str) -> ModelConfig:
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     for key, value in values.items():
         if not _is_like(value, expected[key]):
-            raise ConfigurationError(f"{key} of the configuration of {name} cannot be {value!r}.")
+            raise ConfigurationError(
+                f"{key} of the configuration of {name} cannot be {value!r}; it must be like {expected[key]!r}."
+            )
     return replace(ModelConfig(), **{field_name: type(default)(**values)})
 
 
 def _is_like(value: object, example: object) -> bool:
     """Whether two values of a configuration have one type, down to the items of a tuple."""
     if isinstance(value, tuple) and isinstance(example, tuple):
-        return bool(value) and all(_is_like(item, example[0]) for item in value)
-    return type(value) is type(example)
+        return all(_is_like(item, example[0]) for item in value)
+    # JSON, as Python reads it, knows NaN and infinity.
+    is_number = not isinstance(value, float) or math.isfinite(value)
+    return type(value) is type(example) and is_number
 
 
 @dataclass(frozen=True)

@@ -43,16 +43,17 @@ def convert(folder: str | Path | None = None, on_progress: Progress | None = Non
 
 
 def convert_file(source: Path, target: Path) -> None:
-    """Write the tensors of one torch checkpoint as safetensors, and read them back.
+    """Write the tensors of one checkpoint as safetensors, and read them back.
 
-    ``target`` appears under its name only when it is whole. Its metadata names the source, the source's size and
-    SHA-256, and this project's version.
+    ``target`` appears under its name only when it is whole. Its metadata are the source's, if that has any, and name
+    the source, the source's size and SHA-256, and this project's version.
 
     Raises:
         WeightsError: If the source cannot be read, the target cannot be written, or it does not hold the same.
     """
     state_dict = read_state_dict(source)
     metadata = {
+        **read_metadata(source),
         "format": "pt",
         "source": source.name,
         "source_size": str(source.stat().st_size),

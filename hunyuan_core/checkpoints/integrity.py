@@ -9,6 +9,9 @@ from pathlib import Path
 from ..errors import WeightsError
 
 _BLOCK = 1 << 20  # bytes
+_ZIP = b"PK\x03\x04"
+_PICKLE = b"\x80"  # of protocol 2 and later
+_MAX_HEADER = 100_000_000  # bytes, the safetensors format's own limit
 _DOWNLOAD_AGAIN = "delete it and fetch it again with `hunyuan-portrait download`"
 
 
@@ -61,15 +64,17 @@ def check_sha256(path: Path, expected: str) -> None:
 def is_archive(path: Path) -> bool:
     """Whether a torch checkpoint is a zip archive (torch >= 1.6), told as torch tells it; else it is a bare pickle."""
     with path.open("rb") as stream:
-        return stream.read(4) == b"PK\x03\x04"
+        return stream.read(4) == _ZIP
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file is safetensors by its content, or claims to be by its name."""
+    """Whether a file is safetensors by its content; what is no torch checkpoint either goes by its name."""
     with path.open("rb") as stream:
         start = stream.read(9)
-    # Eight bytes of the header's length, then the header, a JSON object.
-    return start[8:] == b"{" or path.suffix == ".safetensors"
+    # The header, a JSON object, comes after its length in eight bytes.
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= _MAX_HEADER:
+        return True
+    return path.suffix == ".safetensors" and not start.startswith((_ZIP, _PICKLE))
 
 
 def check_archive(path: Path) -> None:

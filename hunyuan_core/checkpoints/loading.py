@@ -14,16 +14,20 @@ from .. import models
 from ..config import ModelConfig, config_from_json, config_to_json
 from ..errors import ConfigurationError, WeightsError
 from .files import recognise
-from .reading import read_metadata, read_state_dict
+from .reading import read_metadata, read_shapes, read_state_dict
 from .writing import write_safetensors
 
 _SHOWN_KEYS = 3
 
 ModuleT = TypeVar("ModuleT", bound=torch.nn.Module)
 
-
 CONFIG_KEY = "hunyuan_portrait.config"
 """Metadata entry of a safetensors file that holds the network's configuration as JSON."""
+
+FORMAT_KEY = "hunyuan_portrait.format"
+"""Metadata entry of the version of what CONFIG_KEY holds."""
+
+_FORMAT = "1"
 
 
 def read_config(name: str, path: str | Path) -> ModelConfig:
@@ -36,14 +40,51 @@ def read_config(name: str, path: str | Path) -> ModelConfig:
         WeightsError: If the file is missing or damaged, or its configuration is not one of this network.
     """
     path = Path(path)
-    text = read_metadata(path).get(CONFIG_KEY)
-    if text is None:
+    metadata = read_metadata(path)
+    if CONFIG_KEY not in metadata:
         return ModelConfig()
-    try:
-        return config_from_json(name, text)
-    except ConfigurationError as error:
+    version = metadata.get(FORMAT_KEY, _FORMAT)
+    if version != _FORMAT:
         raise WeightsError(
-            f"{path} carries a configuration that cannot be used: {error} Save the file again."
+            f"{path} carries a configuration of format {version}, and this version reads {_FORMAT}; update "
+            "HunyuanPortrait, or use another file."
+        )
+    try:
+        return config_from_json(name, metadata[CONFIG_KEY])
+    except ConfigurationError as error:
+        actual = recognise(read_shapes(path))
+        is_other = actual is not None and actual.name != name
+        remedy = (
+            f"This looks like {Path(actual.filename).name}, {actual.purpose}: put the right file in its place."
+            if actual and is_other
+            else "Save the file again with `save_network`."
+        )
+        raise WeightsError(f"{path} carries a configuration that cannot be used: {error} {remedy}") from error
+
+
+def build_for(
+    name: str, path: str | Path, operations: Any = nn, attention: models.AttentionFunction | None = None
+) -> nn.Module:
+    """Build the network of the size that a file says, on the current default device; nothing is filled.
+
+    Args:
+        name: One of ``models.NETWORKS``.
+        operations, attention: As for ``models.build``.
+
+    Raises:
+        WeightsError: As ``read_config``, or if there can be no network of the file's configuration.
+    """
+    config = read_config(name, path)
+    try:
+        return models.build(name, config, operations, attention)
+    # What networks are seen to raise for sizes that do not go together.
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if config == ModelConfig():
+            raise
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise WeightsError(
+            f"{path} carries a configuration of which no {name} can be built ({cause}); save the file again with "
+            "`save_network` and the network's own configuration."
         ) from error
 
 
@@ -63,8 +104,7 @@ def load_network(
         path: As for ``load_into``, and so are dtype, device and the errors.
         operations, attention: As for ``models.build``.
     """
-    config = read_config(name, path)
-    return build_network(lambda: models.build(name, config, operations, attention), path, dtype=dtype, device=device)
+    return build_network(lambda: build_for(name, path, operations, attention), path, dtype=dtype, device=device)
 
 
 def save_network(name: str, network: nn.Module, config: ModelConfig, path: str | Path) -> None:
@@ -77,7 +117,8 @@ def save_network(name: str, network: nn.Module, config: ModelConfig, path: str |
     Raises:
         WeightsError: If the file cannot be written.
     """
-    write_safetensors(network.state_dict(), path, {"format": "pt", CONFIG_KEY: config_to_json(name, config)})
+    metadata = {"format": "pt", FORMAT_KEY: _FORMAT, CONFIG_KEY: config_to_json(name, config)}
+    write_safetensors(network.state_dict(), path, metadata)
 
 
 def build_network(

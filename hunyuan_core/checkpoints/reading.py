@@ -22,7 +22,7 @@ Shapes = dict[str, tuple[int, ...]]
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a checkpoint's tensors, on the CPU and in the file's dtypes.
 
-    Tensors map the file into memory where its format allows: they are read when first used, and the file must not be
+    Tensors map the file into memory where its format and name allow: they are read when first used, and the file must not be
     overwritten in place while they live. The content decides the format, whatever the name: safetensors, or a torch
     checkpoint for torch's restricted reader. A checkpoint is a flat state dict, or one under the only key
     ``state_dict``; anything else in it is refused.
@@ -74,6 +74,10 @@ def _open_safetensors(path: Path) -> safe_open:
 
 def _read_pickle(path: Path) -> object:
     try:
+        if path.suffix == ".safetensors":
+            # Given this name, torch itself would read it as safetensors; given an open file, it cannot map it.
+            with path.open("rb") as stream:
+                return torch.load(stream, map_location="cpu", weights_only=True)
         # A bare pickle cannot be mapped.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive(path))
     except UnpicklingError as error:

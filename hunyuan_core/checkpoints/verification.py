@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from .. import models
-from ..errors import WeightsError
+from ..errors import MissingDependencyError, WeightsError
+from ..faces.identity import ArcFace
 from .files import FILES, ModelFile, locate, models_folder
 from .integrity import check_archive, check_is_weights, check_sha256, damaged, is_archive
-from .loading import check_layout, read_config, shapes_of
+from .loading import build_for, check_layout, shapes_of
 from .reading import read_shapes
 from .reports import FileReport, Progress, Status
 
@@ -26,8 +26,8 @@ def verify(
 ) -> list[FileReport]:
     """Check every file of a models folder.
 
-    Networks: keys and shapes, and the checksums inside a ``.pth``. Other files: the published SHA-256, or the size.
-    No tensor is loaded.
+    Networks: keys and shapes, and the checksums inside a ``.pth``; none of their tensors is loaded. Other files: the
+    published SHA-256, or the size; an ArcFace of another size is accepted if it opens as one.
 
     Args:
         folder: As for ``find_models``.
@@ -61,24 +61,34 @@ def _verify_file(folder: Path, file: ModelFile, build: Callable[[str], torch.nn.
     try:
         check_is_weights(path)
         if not file.is_network:
-            _check_bytes(path, file)
-            return FileReport(file, path, "present")
+            return FileReport(file, path, "present", _check_bytes(path, file))
         found = read_shapes(path)
         if is_archive(path):
             check_archive(path)
-        with torch.device("meta"):
-            network = build(file.name) if build else models.build(file.name, read_config(file.name, path))
-        expected = shapes_of(network.state_dict())
         status = "wrong layout"
-        check_layout(expected, found, path)
+        with torch.device("meta"):
+            network = build(file.name) if build else build_for(file.name, path)
+        check_layout(shapes_of(network.state_dict()), found, path)
     except WeightsError as error:
         return FileReport(file, path, status, str(error).removeprefix(f"{path} "))
     return FileReport(file, path, "present", f"{len(found)} tensors")
 
 
-def _check_bytes(path: Path, file: ModelFile) -> None:
+def _check_bytes(path: Path, file: ModelFile) -> str:
+    """Check a file that is not one of this project's networks; returns what is to be said of a sound one."""
     size = path.stat().st_size
     if file.sha256 is not None:
         check_sha256(path, file.sha256)
-    elif path.suffix == ".onnx" and abs(size - file.size) > _SIZE_TOLERANCE * file.size:
-        raise damaged(path, f"has {size} bytes where about {file.size} are expected")
+    elif file.name == "arcface" and abs(size - file.size) > _SIZE_TOLERANCE * file.size:
+        if not _is_arcface(path):
+            raise damaged(path, f"has {size} bytes where about {file.size} are expected")
+        return f"not the published file, which has about {file.size} bytes, but a network of its inputs and outputs"
+    return ""
+
+
+def _is_arcface(path: Path) -> bool:
+    try:
+        ArcFace(path)
+    except (MissingDependencyError, WeightsError):
+        return False
+    return True

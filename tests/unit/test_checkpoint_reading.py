@@ -46,6 +46,36 @@ def test_tensors_are_read_as_they_are(tmp_path: Path, form: str):
     assert read_shapes(path) == {"a.weight": (3, 4), "a.bias": (3,), "n": ()}
 
 
+@pytest.mark.parametrize("form", ["zip", "bare"])
+def test_a_torch_checkpoint_under_the_name_of_safetensors(tmp_path: Path, form: str):
+    path = tmp_path / "w.safetensors"
+    torch.save(tensors(), path, _use_new_zipfile_serialization=form == "zip")
+    assert read_shapes(path) == {"a.weight": (3, 4), "a.bias": (3,), "n": ()}
+
+
+def test_safetensors_under_the_name_of_a_torch_checkpoint(tmp_path: Path):
+    expected = tensors()
+    save_file(expected, tmp_path / "w.pth")
+    state_dict = read_state_dict(tmp_path / "w.pth")
+    assert all(torch.equal(state_dict[key], tensor) for key, tensor in expected.items())
+    assert read_shapes(tmp_path / "w.pth") == {"a.weight": (3, 4), "a.bias": (3,), "n": ()}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_code_that_looks_like_safetensors_never_runs(tmp_path: Path, suffix: str):
+    """A pickle of protocol 0 whose ninth byte is that of a safetensors header."""
+    marker, path = tmp_path / "ran", tmp_path / f"w{suffix}"
+    code = f"V1234567{{\ncos\nsystem\n(Vtouch {marker}\ntR.".encode()
+    assert code[8:9] == b"{"
+    path.write_bytes(code)
+    with pytest.raises(WeightsError):
+        read_state_dict(path)
+    assert not marker.exists()
+    pickle.loads(code)  # noqa: S301 (the referee: an ordinary unpickling does run it)
+    assert marker.exists()
+
+
 def test_tensors_map_the_file(tmp_path: Path):
     """32 MB in the file appear as mapped, not as allocated, memory."""
     maps = Path("/proc/self/maps")

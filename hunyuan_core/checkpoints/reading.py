@@ -22,9 +22,9 @@ Shapes = dict[str, tuple[int, ...]]
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a checkpoint's tensors, on the CPU and in the file's dtypes.
 
-    Tensors map the file into memory where its format and name allow: they are read when first used, and the file must not be
-    overwritten in place while they live. The content decides the format, whatever the name: safetensors, or a torch
-    checkpoint for torch's restricted reader. A checkpoint is a flat state dict, or one under the only key
+    Tensors map the file into memory where its format and name allow: they are read when first used, and the file must
+    not be overwritten in place while they live. The content decides the format, whatever the name: safetensors, or a
+    torch checkpoint for torch's restricted reader. A checkpoint is a flat state dict, or one under the only key
     ``state_dict``; anything else in it is refused.
 
     Raises:

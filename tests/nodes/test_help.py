@@ -1,7 +1,7 @@
 """The help pages and the English locale say what the nodes say; the Chinese locale covers as much.
 
-After a change of a node or a workflow, run with UPDATE_HELP=1: it writes the English locale anew, and the inputs, outputs
-and workflows of the pages. Left to do by hand are `locales/zh/nodeDefs.json`, and what else the pages say.
+After a change of a node or a workflow, run with UPDATE_HELP=1: it writes the English locale anew, and the inputs,
+outputs and workflows of the pages. Left to do by hand are `locales/zh/nodeDefs.json`, and what else the pages say.
 """
 
 from __future__ import annotations

@@ -15,14 +15,16 @@ from clips import make_clip, moving_frames
 from golden_cases import DATA_DIR, ROOT
 from PIL import Image
 
-from .browser import Browser, prepare_browser
 from .client import Client
 from .install import BUILD, PACK_FOLDER, Installation, find_installation
 from .server import Server
 from .videos import cut
 
 NUM_FRAMES = 12
-LOADERS = {"LoadImage": "image", "LoadVideo": "file"}  # core's nodes that read the input folder, and which input names a file
+LOADERS = {
+    "LoadImage": "image",
+    "LoadVideo": "file",
+}  # core's nodes that read the input folder, and which input names a file
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +62,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start_server(
     installation: Installation, portrait: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Server]]:
-    """Start another ComfyUI: ``start_server("--cache-none")``; it has inputs and tiny networks and ends with the session."""
+    """Start another ComfyUI, as ``start_server("--cache-none")``; it has inputs and tiny networks."""
+    from pose_networks import save_pose
     from tiny_models import write_tiny_models
 
     with ExitStack() as stack:
@@ -69,6 +72,7 @@ def start_server(
             base = tmp_path_factory.mktemp("comfyui")
             server = Server(installation, base, arguments=arguments, environment=environment)
             write_tiny_models(server.models / "hunyuan_portrait")
+            save_pose(server.models / "hunyuan_portrait" / "dw-ll_ucoco_384.onnx")
             _fill_input(server.input, portrait, clip)
             return stack.enter_context(server)
 
@@ -97,8 +101,10 @@ def pack_nodes(server: Server) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def browser(server: Server) -> Iterator[Browser]:
+def browser(server: Server) -> Iterator[Any]:
     """A headless Chromium with the shared ComfyUI opened in it; screenshots go to ``build/comfyui/screenshots``."""
+    from .browser import Browser, prepare_browser
+
     missing = prepare_browser()
     if missing:
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)

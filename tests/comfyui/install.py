@@ -135,8 +135,11 @@ def _unpack_source(target: Path) -> None:
 
 def _make_environment(comfyui: Path) -> None:
     print(f"Installing ComfyUI's environment in {ENV} (2 GB, a few minutes) ...", file=sys.stderr)
-    shutil.rmtree(ENV, ignore_errors=True)  # half made, or made for something else
-    _run(sys.executable, "-m", "venv", str(ENV))
+    if STAMP.is_file():
+        STAMP.unlink()  # whole, but of another recipe: pip makes the difference
+    else:
+        shutil.rmtree(ENV, ignore_errors=True)  # half made
+        _run(sys.executable, "-m", "venv", str(ENV))
     pip = (str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     _run(*pip, TORCH)
     _run(*pip, "--no-deps", *TORCH_COMPANIONS)

@@ -1,12 +1,15 @@
-"""What a video file holds, and a short piece of one; read and written with PyAV."""
+"""What a video file holds, and a short piece of one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
+
+from hunyuan_core.video import open_video, write_video
 
 
 @dataclass(frozen=True)
@@ -47,29 +50,8 @@ def read_facts(path: Path) -> VideoFacts:
 
 def cut(source: Path, target: Path, num_frames: int) -> Path:
     """Encode the first frames of a video anew, with the sound that goes with them."""
-    with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
-        video = reader.streams.video[0]
-        rate = video.average_rate
-        assert rate is not None
-        out = writer.add_stream("libx264", rate=rate, options={"crf": "12"})
-        out.width, out.height, out.pix_fmt = video.width, video.height, "yuv420p"
-        for i, frame in enumerate(reader.decode(video)):
-            if i == num_frames:
-                break
-            frame.pts, frame.time_base = i, 1 / rate
-            writer.mux(out.encode(frame.reformat(format="yuv420p")))
-        writer.mux(out.encode(None))
-        if reader.streams.audio:
-            _copy_sound(reader, writer, float(num_frames / rate))
+    video = open_video(source)
+    seconds = num_frames / video.frame_rate
+    frames = islice(video, num_frames)
+    write_video(target, frames, video.frame_rate, audio_from=source, audio_length=seconds)
     return target
-
-
-def _copy_sound(reader: av.container.InputContainer, writer: av.container.OutputContainer, seconds: float) -> None:
-    source = reader.streams.audio[0]
-    target = writer.add_stream_from_template(source)
-    reader.seek(0)
-    for packet in reader.demux(source):
-        if packet.pts is None or packet.time_base is None or packet.pts * packet.time_base >= seconds:
-            break
-        packet.stream = target
-        writer.mux(packet)

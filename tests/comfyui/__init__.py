@@ -1,0 +1,1 @@
+"""The pack in a real ComfyUI: its server, its browser, its manager."""

@@ -85,7 +85,7 @@ class Graph:
         """Begin a stack to the right, in the same group."""
         self.columns[-1][-1].stacks.append([])
 
-    def node(self, type: str, title: str | None = None, **inputs: Any) -> Node:  # noqa: A002 - ComfyUI's name for it
+    def node(self, type: str, title: str | None = None, **inputs: Any) -> Node:
         """Add a node below the last one, with what belongs to its type."""
         node = Node(
             # The note is 1.

@@ -224,9 +224,7 @@ def low_vram() -> Graph:
     graph.column(ANIMATE, VIOLET)
     sampled = _sampler(graph, loaded, appearance, motion, memory_mode="smallest")
     graph.column(SAVE, RED)
-    _save_long(
-        graph, loaded, sampled, driving, portrait, appearance, filename_prefix="video/low_vram", chunk_size=4
-    )
+    _save_long(graph, loaded, sampled, driving, portrait, appearance, filename_prefix="video/low_vram", chunk_size=4)
     return graph
 
 
@@ -431,7 +429,9 @@ def _encode(graph: Graph, loaded: Parts, portrait: Node, driving: Node) -> tuple
 
 
 def _appearance(graph: Graph, loaded: dict[str, Output], portrait: Node, face: Node) -> Node:
-    return graph.node("HunyuanPortraitEncodeAppearance", **loaded, portrait=portrait["IMAGE"], track=face["track"])
+    return graph.node(
+        "HunyuanPortraitEncodeAppearance", None, **loaded, portrait=portrait["IMAGE"], track=face["track"]
+    )
 
 
 def _motion(graph: Graph, loaded: Parts, driving: Node, track: Node) -> Node:
@@ -490,5 +490,3 @@ def _row(graph: Graph, loaded: Node, image: str, motion: Node, rate: dict[str, A
     frames = graph.node("HunyuanPortraitDecode", vae=loaded["vae"], samples=sampled["samples"])["frames"]
     video = graph.node("CreateVideo", images=frames, **rate)
     graph.node("SaveVideo", video=video["VIDEO"], filename_prefix=prefix)
-
-

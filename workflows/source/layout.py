@@ -86,5 +86,3 @@ def _height(node: Node, sizes: Mapping[int, tuple[float, float]]) -> float:
 
 def _round_up(pixels: float) -> float:
     return math.ceil(pixels / 10) * 10
-
-

@@ -21,7 +21,8 @@ MEMORY = "The *Sampler* takes 6.7 GiB at its fastest and steps down to 4.4 GiB b
 
 YOUR_FILES = f"""\
 - **Portrait**: a picture with one clear face (`{PORTRAIT}` is a placeholder: choose or upload your own).
-- **Driving video**: somebody who looks into the camera and talks or turns the head (`{DRIVING}` is a placeholder too)."""
+- **Driving video**: somebody who looks into the camera and talks or turns the head (`{DRIVING}` is a placeholder
+too)."""
 
 
 def note(
@@ -89,7 +90,9 @@ GATED = "SVD's VAE is gated: first accept its licence on its Hugging Face page"
 
 
 def _table(files: Iterable[ModelFile]) -> str:
-    rows = (f"| [{shown_name(file)}]({model_link(file)['url']}) | {_size(file.size)} |{_origin(file)}" for file in files)
+    rows = (
+        f"| [{shown_name(file)}]({model_link(file)['url']}) | {_size(file.size)} |{_origin(file)}" for file in files
+    )
     return "\n".join(("| file | size | what |", "| --- | --- | --- |", *rows))
 
 
@@ -108,7 +111,11 @@ def _licences(files: Iterable[ModelFile]) -> str:
 
 
 def _size(num_bytes: int) -> str:
-    number = f"{num_bytes / 1e9:.1f}\N{NO-BREAK SPACE}GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f}\N{NO-BREAK SPACE}MB"
+    number = (
+        f"{num_bytes / 1e9:.1f}\N{NO-BREAK SPACE}GB"
+        if num_bytes >= 1e9
+        else f"{num_bytes / 1e6:.0f}\N{NO-BREAK SPACE}MB"
+    )
     return number if num_bytes >= 1e6 else f"{num_bytes / 1e3:.0f}\N{NO-BREAK SPACE}kB"
 
 

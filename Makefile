@@ -8,13 +8,18 @@ export GOLDEN_DIR DATA_DIR
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: help install dev demo test lint types unit parity count clean
+PORT ?= 8188
+COMFYUI := build/comfyui
+
+.PHONY: help install dev demo test lint types unit parity count test-comfyui comfyui clean
 
 help:
 	@echo "make demo     animate a drawn portrait and print where the video is"
-	@echo "make test     everything that CI runs: lint, types, unit, parity, count"
+	@echo "make test     everything that CI runs: lint, types, unit, parity, count, test-comfyui"
 	@echo "make unit     the tests that need nothing but this repository"
 	@echo "make parity   compare with golden tensors (GOLDEN_DIR=$(GOLDEN_DIR))"
+	@echo "make test-comfyui  the pack in a real ComfyUI, over HTTP and in a browser; leaves pictures in $(COMFYUI)"
+	@echo "make comfyui  start that ComfyUI with this pack, for trying by hand (PORT=$(PORT))"
 	@echo "make count    floating-point operations of one UNet call, as JSON"
 
 $(PY):
@@ -36,7 +41,7 @@ dev: $(VENV)/.dev
 demo: install
 	@$(VENV)/bin/hunyuan-portrait demo
 
-test: lint types unit parity count
+test: lint types unit parity count test-comfyui
 
 lint: dev
 	$(PY) -m ruff check .
@@ -46,13 +51,24 @@ types: dev
 	$(VENV)/bin/basedpyright
 
 unit: dev
-	$(PY) -m pytest tests --ignore=tests/parity
+	$(PY) -m pytest tests --ignore=tests/parity --ignore=tests/nodes --ignore=tests/comfyui
 
 parity: dev
 	$(PY) -m pytest tests/parity
 
 count: install
 	@$(PY) benchmarks/count.py
+
+test-comfyui: dev
+	$(PY) tests/comfyui/install.py
+	$(COMFYUI)/env/bin/pytest tests/nodes
+	$(PY) -m pytest tests/comfyui
+
+comfyui: dev
+	$(PY) tests/comfyui/install.py --base $(COMFYUI)
+	@echo "Models go to $(COMFYUI)/models/hunyuan_portrait; tests/support/tiny_models.py writes untrained ones there."
+	$(COMFYUI)/env/bin/python $${COMFYUI_PATH:-$(COMFYUI)/ComfyUI}/main.py --cpu --port $(PORT) \
+		--base-directory $(CURDIR)/$(COMFYUI) --database-url sqlite:///$(CURDIR)/$(COMFYUI)/user/comfyui.db
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -21,6 +21,22 @@ def pytest_ignore_collect() -> bool | None:
     return None if importlib.util.find_spec("comfy_aimdo") or importlib.util.find_spec("torchsde") else True
 
 
+def _import_from_root(name: str, file: Path) -> ModuleType:
+    """Import a package of the repository without putting its root on ``sys.path``: ``nodes`` would hide ComfyUI's."""
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[str(file.parent)])
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+if pytest_ignore_collect() is None:
+    # What tests/support uses; the pack has a copy of its own under its own name.
+    _import_from_root("hunyuan_core", ROOT / "hunyuan_core" / "__init__.py")
+
+
 @pytest.fixture(scope="session")
 def comfyui(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """ComfyUI's ``folder_paths``, with every folder in a temporary place."""
@@ -43,7 +59,6 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
 @pytest.fixture(scope="session")
 def models_folder(comfyui: ModuleType) -> Path:
     """``models/hunyuan_portrait`` with the tiny networks under the released names."""
-    sys.path.insert(0, str(ROOT / "tests" / "support"))
     from tiny_models import write_tiny_models
 
     folder = Path(comfyui.models_dir) / "hunyuan_portrait"
@@ -54,13 +69,7 @@ def models_folder(comfyui: ModuleType) -> Path:
 @pytest.fixture(scope="session")
 def pack(comfyui: ModuleType) -> ModuleType:
     """The pack as ComfyUI imports it: a package of its own, never on ``sys.path``."""
-    spec = importlib.util.spec_from_file_location(PACK, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[PACK] = module
-    spec.loader.exec_module(module)
-    return module
+    return _import_from_root(PACK, ROOT / "__init__.py")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -300,7 +301,8 @@ def test_every_network_is_loaded_by_its_node(shop: Shop):
 
 
 @pytest.mark.usefixtures("all_placed")
-def test_the_whole_model_is_loaded_by_one_node(shop: Shop, models: Path):
+def test_the_whole_model_is_loaded_by_one_node(shop: Shop, models: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     (models / "hunyuan_portrait/arcface.onnx").write_bytes(b"not opened")
     outputs = shop.node["HunyuanPortraitLoadAll"].execute("released", "fp8_e4m3fn", False).args
     unet, vae, image_encoder, arcface, motion_encoder, pose_guider, detector = outputs
@@ -416,9 +418,8 @@ def test_a_missing_package_is_asked_for_when_it_is_needed(shop: Shop, models: Pa
         node.execute(detector, "auto")
 
 
-def test_dwpose_and_arcface_name_the_package_they_miss(shop: Shop, models: Path):
-    if importlib.util.find_spec("onnxruntime"):
-        pytest.skip("onnxruntime is installed")
+def test_dwpose_and_arcface_name_the_package_they_miss(shop: Shop, models: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     for path in ("dwpose/dw-ll_ucoco_384.onnx", "hunyuan_portrait/arcface.onnx"):
         (models / path).write_bytes(b"x")
     node = shop.node["HunyuanPortraitLoadPoseDetector"]

@@ -1,0 +1,69 @@
+"""Every shipped workflow in a real browser, by the hands of a user; needs Chromium."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from golden_cases import ROOT
+from PIL import Image
+
+from .adaptation import adapt
+from .browser import Browser
+from .install import PACK_FOLDER
+from .server import Server
+from .videos import read_facts
+
+WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_dropped_workflow_is_its_api_twin_and_runs(
+    path: Path, browser: Browser, server: Server, portrait: Path, clip: Path
+) -> None:
+    api = json.loads((path.parent / "api" / path.name).read_text())
+    driver = read_facts(clip)
+    with Image.open(portrait) as image:
+        adaptation = adapt(api, image.size, (driver.width, driver.height))
+
+    browser.drop(path)
+    assert browser.problems() == []
+    assert browser.prompt()["output"] == api
+
+    browser.change(adaptation.values, adaptation.cut)
+    assert browser.prompt()["output"] == adaptation.apply(api)
+    end = browser.run()
+    assert end["event"] == "execution_success", end["detail"]
+    saved = server.client.wait(end["detail"]["prompt_id"]).saved()
+    videos = [name for _, name in saved if name.endswith((".mp4", ".mov"))]
+    assert videos
+    for name in videos:
+        assert read_facts(server.output / name).num_frames == driver.num_frames
+    num_videos = browser.show()
+    browser.screenshot(path.stem)
+    assert num_videos >= 2  # what was loaded, and what was made
+    assert browser.problems() == []
+
+
+def test_templates_list_the_pack_and_open(browser: Browser) -> None:
+    thumbnails = browser.templates(PACK_FOLDER)
+    browser.screenshot("templates")
+    assert set(thumbnails) == {path.stem for path in WORKFLOWS}
+    assert all(width >= 256 for width in thumbnails.values())
+    browser.choose("full_control")
+    api = json.loads((ROOT / "workflows" / "api" / "full_control.json").read_text())
+    assert browser.prompt()["output"] == api
+
+
+def test_a_help_page_opens(browser: Browser, pack_nodes: dict[str, dict[str, Any]]) -> None:
+    node = "HunyuanPortraitDetectFaces"
+    browser.drop(ROOT / "workflows" / "full_control.json")
+    text = browser.help(node)
+    browser.screenshot("help")
+    page = (ROOT / "nodes" / "web" / "docs" / node / "en.md").read_text()
+    title = page.splitlines()[0].removeprefix("# ")
+    assert title == pack_nodes[node]["display_name"]
+    assert text.startswith(title)
+    assert pack_nodes[node]["input"]["required"].keys() <= set(text.split())

@@ -107,14 +107,16 @@ MUTED = "(off)"
 ROOM = {
     "LoadImage": 300,
     "LoadVideo": 300,
-    "SaveVideo": 320,
+    "SaveVideo": 340,
     "PreviewAny": 140,
-    "HunyuanPortraitDetectFaces": 250,
-    "HunyuanPortraitEncodeMotion": 250,
-    "HunyuanPortraitEncodeAppearance": 250,
-    "HunyuanPortraitAlignPose": 250,
-    "HunyuanPortraitSaveVideo": 320,
-    "HunyuanPortraitSaveMotion": 60,
-    "HunyuanPortraitEvaluate": 250,
+    "SamplerCustomAdvanced": 280,
+    "HunyuanPortraitDetectFaces": 300,
+    "HunyuanPortraitEncodeMotion": 300,
+    "HunyuanPortraitEncodeAppearance": 300,
+    "HunyuanPortraitAlignPose": 280,
+    "HunyuanPortraitSampler": 280,
+    "HunyuanPortraitSaveVideo": 340,
+    "HunyuanPortraitSaveMotion": 90,
+    "HunyuanPortraitEvaluate": 300,
 }
-"""Pixels that a preview takes, by node type."""
+"""Pixels that a preview, and the line that a node says, take below its widgets."""

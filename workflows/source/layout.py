@@ -20,6 +20,8 @@ TITLE = 30
 """Height of a node's title, above its body."""
 GAP = 20
 """Between nodes of a stack, and between these and their group."""
+SPARE = 50
+"""Below a node without a preview: with ComfyUI's newer drawing of nodes it is that much higher."""
 BETWEEN_GROUPS = 70
 GROUP_TITLE = 44
 
@@ -73,7 +75,7 @@ def _arrange_group(
         for node in stack:
             height = _height(node, sizes)
             layout.places[node.id] = (left, top + TITLE, width, height)
-            top += TITLE + height + GAP
+            top += TITLE + height + GAP + (0 if node.room else SPARE)
         right, bottom = left + width, max(bottom, top)
     box = (x, y, right + GAP - x, bottom - y)
     layout.groups.append((group, box))

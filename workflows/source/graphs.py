@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import notes
-from .graph import MUTED, Graph, Node, Output
-from .model_files import chosen_files
+from . import notes, stages
+from .graph import MUTED, Graph
 from .notes import DRIVING, PORTRAIT, note
+from .stages import ANIMATE, BLUE, ENCODE, FACES, GOLD, GREEN, GREY, RED, SAVE, VIOLET
 
-BLUE, GREEN, GOLD, VIOLET, RED, GREY = "#3f5f8a", "#3f7a52", "#8a7434", "#65508a", "#8a4a4a", "#555c66"
-LOAD, FACES, ENCODE, ANIMATE, SAVE = (
-    "1 · Load",
-    "2 · Find the faces",
-    "3 · Portrait and motion",
-    "4 · Animate",
-    "5 · Video",
-)
 SEED = 72580  # Release
 
 
@@ -35,13 +27,13 @@ def portrait_basic() -> Graph:
             "- A wrong face, or jitter: `choose` and `smoothing` in *Detect Faces*.",
         ),
     )
-    loaded, portrait, driving = _load_three(graph)
-    appearance, motion = _encode(graph, loaded, portrait, driving)
+    loaded, portrait, driving = stages.load_three(graph)
+    appearance, motion = stages.encode(graph, loaded, portrait, driving)
     graph.column(ANIMATE, VIOLET)
-    samples = _sampler(graph, loaded, appearance, motion)["samples"]
+    samples = stages.add_sampler(graph, loaded, appearance, motion)["samples"]
     frames = graph.node("HunyuanPortraitDecode", vae=loaded["vae"], samples=samples)["frames"]
     graph.column(SAVE, RED)
-    _save(graph, frames, driving, "video/portrait_basic")
+    stages.save(graph, frames, driving, "video/portrait_basic")
     return graph
 
 
@@ -82,7 +74,7 @@ def full_control() -> Graph:
     )
     graph.column("Models", GREY)
     unet, vae, image_encoder, arcface, motion_encoder, pose_guider, face_detector, pose_detector = (
-        _loader(graph, loader) for loader in loaders
+        stages.add_loader(graph, loader) for loader in loaders
     )
     graph.column("1 · Your files", BLUE)
     portrait = graph.node("LoadImage", "Portrait", image=PORTRAIT)
@@ -90,8 +82,8 @@ def full_control() -> Graph:
 
     graph.column("2 · Find the faces", GREEN)
     detector = face_detector["face_detector"]
-    face = _faces(graph, portrait["IMAGE"], detector, "Face in the portrait")
-    track = _faces(graph, driving["VIDEO"], detector, "Face in the driving video")
+    face = stages.add_faces(graph, portrait["IMAGE"], detector, "Face in the portrait")
+    track = stages.add_faces(graph, driving["VIDEO"], detector, "Face in the driving video")
 
     graph.column("3 · Portrait", GOLD)
     appearance = graph.node(
@@ -146,7 +138,7 @@ def full_control() -> Graph:
         portrait=portrait["IMAGE"],
         square=appearance["square"],
     )
-    parts = _save(graph, whole["frames"], driving, "video/full_control")
+    parts = stages.save(graph, whole["frames"], driving, "video/full_control")
 
     graph.column("8 · Measure", GREY)
     reference = graph.node(
@@ -189,12 +181,12 @@ def long_video() -> Graph:
             cost=f"{notes.MEMORY} The length does not change that. {notes.TIME}",
         ),
     )
-    loaded, portrait, driving = _load_three(graph)
-    appearance, motion = _encode(graph, loaded, portrait, driving)
+    loaded, portrait, driving = stages.load_three(graph)
+    appearance, motion = stages.encode(graph, loaded, portrait, driving)
     graph.column(ANIMATE, VIOLET)
-    sampled = _sampler(graph, loaded, appearance, motion)
+    sampled = stages.add_sampler(graph, loaded, appearance, motion)
     graph.column(SAVE, RED)
-    _save_long(graph, loaded, sampled, driving, portrait, appearance, filename_prefix="video/long_video")
+    stages.save_long(graph, loaded, sampled, driving, portrait, appearance, filename_prefix="video/long_video")
     return graph
 
 
@@ -219,12 +211,14 @@ def low_vram() -> Graph:
             "progress bar is exact after the first step.",
         ),
     )
-    loaded, portrait, driving = _load_three(graph, weight_dtype="fp8_e4m3fn")
-    appearance, motion = _encode(graph, loaded, portrait, driving)
+    loaded, portrait, driving = stages.load_three(graph, weight_dtype="fp8_e4m3fn")
+    appearance, motion = stages.encode(graph, loaded, portrait, driving)
     graph.column(ANIMATE, VIOLET)
-    sampled = _sampler(graph, loaded, appearance, motion, memory_mode="smallest")
+    sampled = stages.add_sampler(graph, loaded, appearance, motion, memory_mode="smallest")
     graph.column(SAVE, RED)
-    _save_long(graph, loaded, sampled, driving, portrait, appearance, filename_prefix="video/low_vram", chunk_size=4)
+    stages.save_long(
+        graph, loaded, sampled, driving, portrait, appearance, filename_prefix="video/low_vram", chunk_size=4
+    )
     return graph
 
 
@@ -255,7 +249,7 @@ def any_sampler_guider() -> Graph:
     )
     graph.column("Models", GREY)
     unet, vae, image_encoder, arcface, motion_encoder, pose_guider, face_detector = (
-        _loader(graph, loader) for loader in loaders
+        stages.add_loader(graph, loader) for loader in loaders
     )
     parts = {
         **{"vae": vae["vae"], "image_encoder": image_encoder["image_encoder"], "arcface": arcface["arcface"]},
@@ -264,7 +258,7 @@ def any_sampler_guider() -> Graph:
     graph.column("1 · Your files", BLUE)
     portrait = graph.node("LoadImage", "Portrait", image=PORTRAIT)
     driving = graph.node("LoadVideo", "Driving video", file=DRIVING)
-    appearance, motion = _encode(graph, parts, portrait, driving)
+    appearance, motion = stages.encode(graph, parts, portrait, driving)
     graph.column("4 · Guidance", VIOLET)
     guider = graph.node(
         "HunyuanPortraitGuider",
@@ -288,7 +282,7 @@ def any_sampler_guider() -> Graph:
     )
     frames = graph.node("HunyuanPortraitDecode", vae=parts["vae"], samples=sampled["output"])["frames"]
     graph.column("6 · Video", RED)
-    _save(graph, frames, driving, "video/any_sampler")
+    stages.save(graph, frames, driving, "video/any_sampler")
     return graph
 
 
@@ -318,7 +312,7 @@ def one_motion_many_portraits() -> Graph:
     loaded = graph.node("HunyuanPortraitLoadAll")
     driving = graph.node("LoadVideo", "Driving video", file=DRIVING)
     graph.column("2 · The motion, once", GOLD)
-    track = _faces(graph, driving["VIDEO"], loaded["face_detector"], "Face in the driving video")
+    track = stages.add_faces(graph, driving["VIDEO"], loaded["face_detector"], "Face in the driving video")
     filmed = graph.node(
         "HunyuanPortraitEncodeMotion",
         motion_encoder=loaded["motion_encoder"],
@@ -329,12 +323,12 @@ def one_motion_many_portraits() -> Graph:
     parts = graph.node("GetVideoComponents", video=driving["VIDEO"])
     rate: dict[str, Any] = {"fps": parts["fps"], "audio": parts["audio"]}
     graph.column("3 · First portrait", GREEN)
-    _row(graph, loaded, portraits[0], motion, rate, "video/first_portrait")
+    stages.row(graph, loaded, portraits[0], motion, rate, "video/first_portrait")
     graph.group("4 · Second portrait", GREEN)
-    _row(graph, loaded, portraits[1], motion, rate, "video/second_portrait")
+    stages.row(graph, loaded, portraits[1], motion, rate, "video/second_portrait")
     graph.group(f"5 · From the saved motion {MUTED}", GREY)
     saved = graph.node("HunyuanPortraitLoadMotion", motion_file="hunyuan_portrait/motion_00001_.safetensors [output]")
-    _row(graph, loaded, portraits[2], saved, {"fps": 25.0}, "video/third_portrait")
+    stages.row(graph, loaded, portraits[2], saved, {"fps": 25.0}, "video/third_portrait")
     return graph
 
 
@@ -361,7 +355,7 @@ def drawing_or_animal_manual_box() -> Graph:
             files=[file for file in notes.NEEDED_FILES if file.name not in without],
         ),
     )
-    loaded, portrait, driving = _load_three(graph, image="example.png")
+    loaded, portrait, driving = stages.load_three(graph, image="example.png")
     graph.column(FACES, GREEN)
     face = graph.node(
         "HunyuanPortraitDetectFaces",
@@ -372,18 +366,18 @@ def drawing_or_animal_manual_box() -> Graph:
         box_width=160,
         box_height=130,
     )
-    track = _faces(graph, driving["VIDEO"], loaded["face_detector"], "Face in the driving video")
+    track = stages.add_faces(graph, driving["VIDEO"], loaded["face_detector"], "Face in the driving video")
     graph.column(ENCODE, GOLD)
-    appearance = _appearance(graph, {name: loaded[name] for name in ("image_encoder", "vae")}, portrait, face)
-    motion = _motion(graph, loaded, driving, track)
+    appearance = stages.add_appearance(graph, {name: loaded[name] for name in ("image_encoder", "vae")}, portrait, face)
+    motion = stages.add_motion(graph, loaded, driving, track)
     graph.column(ANIMATE, VIOLET)
-    sampled = _sampler(graph, loaded, appearance, motion)
+    sampled = stages.add_sampler(graph, loaded, appearance, motion)
     graph.column(SAVE, RED)
     frames = graph.node("HunyuanPortraitDecode", vae=loaded["vae"], samples=sampled["samples"])["frames"]
     whole = graph.node(
         "HunyuanPortraitPasteBack", frames=frames, portrait=portrait["IMAGE"], square=appearance["square"]
     )
-    _save(graph, whole["frames"], driving, "video/drawing")
+    stages.save(graph, whole["frames"], driving, "video/drawing")
     return graph
 
 
@@ -396,97 +390,3 @@ WORKFLOWS = (
     one_motion_many_portraits,
     drawing_or_animal_manual_box,
 )
-
-Parts = Node | dict[str, Output]
-"""Something with outputs by name: the node that loads all, or those of several loaders."""
-
-
-def _load_three(graph: Graph, *, image: str = PORTRAIT, **options: Any) -> tuple[Node, Node, Node]:
-    graph.column(LOAD, BLUE)
-    return (
-        graph.node("HunyuanPortraitLoadAll", **options),
-        graph.node("LoadImage", "Portrait", image=image),
-        graph.node("LoadVideo", "Driving video", file=DRIVING),
-    )
-
-
-def _loader(graph: Graph, kind: str) -> Node:
-    return graph.node(kind, **chosen_files(kind))
-
-
-def _faces(graph: Graph, frames: Output, detector: Output, title: str) -> Node:
-    return graph.node("HunyuanPortraitDetectFaces", title, frames=frames, face_detector=detector)
-
-
-def _encode(graph: Graph, loaded: Parts, portrait: Node, driving: Node) -> tuple[Node, Node]:
-    """Find both faces, and encode appearance and motion."""
-    graph.column(FACES, GREEN)
-    face = _faces(graph, portrait["IMAGE"], loaded["face_detector"], "Face in the portrait")
-    track = _faces(graph, driving["VIDEO"], loaded["face_detector"], "Face in the driving video")
-    graph.column(ENCODE, GOLD)
-    given = {name: loaded[name] for name in ("image_encoder", "vae", "arcface")}
-    return _appearance(graph, given, portrait, face), _motion(graph, loaded, driving, track)
-
-
-def _appearance(graph: Graph, loaded: dict[str, Output], portrait: Node, face: Node) -> Node:
-    return graph.node(
-        "HunyuanPortraitEncodeAppearance", None, **loaded, portrait=portrait["IMAGE"], track=face["track"]
-    )
-
-
-def _motion(graph: Graph, loaded: Parts, driving: Node, track: Node) -> Node:
-    return graph.node(
-        "HunyuanPortraitEncodeMotion",
-        motion_encoder=loaded["motion_encoder"],
-        frames=driving["VIDEO"],
-        track=track["track"],
-    )
-
-
-def _sampler(graph: Graph, loaded: Node, appearance: Node, motion: Node, **options: Any) -> Node:
-    return graph.node(
-        "HunyuanPortraitSampler",
-        model=loaded["model"],
-        appearance=appearance["appearance"],
-        motion=motion["motion"],
-        pose_guider=loaded["pose_guider"],
-        **options,
-    )
-
-
-def _save(graph: Graph, frames: Output, driving: Node, prefix: str) -> Node:
-    """Write frames with the driving video's rate and sound; gives the node with the driving video's parts."""
-    parts = graph.node("GetVideoComponents", video=driving["VIDEO"])
-    video = graph.node("CreateVideo", images=frames, fps=parts["fps"], audio=parts["audio"])
-    graph.node("SaveVideo", video=video["VIDEO"], filename_prefix=prefix)
-    return parts
-
-
-def _save_long(
-    graph: Graph, loaded: Node, sampled: Node, driving: Node, portrait: Node, appearance: Node, **options: Any
-) -> None:
-    graph.node(
-        "HunyuanPortraitSaveVideo",
-        vae=loaded["vae"],
-        samples=sampled["samples"],
-        driving=driving["VIDEO"],
-        portrait=portrait["IMAGE"],
-        square=appearance["square"],
-        **options,
-    )
-
-
-def _row(graph: Graph, loaded: Node, image: str, motion: Node, rate: dict[str, Any], prefix: str) -> None:
-    """Animate one portrait, from left to right."""
-    portrait = graph.node("LoadImage", "Portrait", image=image)
-    graph.stack()
-    face = _faces(graph, portrait["IMAGE"], loaded["face_detector"], "Face in the portrait")
-    graph.stack()
-    given = {name: loaded[name] for name in ("image_encoder", "vae", "arcface")}
-    appearance = _appearance(graph, given, portrait, face)
-    graph.stack()
-    sampled = _sampler(graph, loaded, appearance, motion)
-    graph.stack()
-    frames = graph.node("HunyuanPortraitDecode", vae=loaded["vae"], samples=sampled["samples"])["frames"]
-    video = graph.node("CreateVideo", images=frames, **rate)
-    graph.node("SaveVideo", video=video["VIDEO"], filename_prefix=prefix)

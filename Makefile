@@ -11,15 +11,16 @@ PY := $(VENV)/bin/python
 PORT ?= 8188
 COMFYUI := build/comfyui
 
-.PHONY: help install dev demo test lint types unit parity count test-comfyui comfyui clean
+.PHONY: help install dev demo test lint types unit parity count bench test-comfyui comfyui clean
 
 help:
 	@echo "make demo     animate a drawn portrait and print where the video is"
-	@echo "make test     everything that CI runs: lint, types, unit, parity, count, test-comfyui"
+	@echo "make test     everything that CI runs: lint, types, unit, parity, bench, test-comfyui"
 	@echo "make unit     the tests that need nothing but this repository"
 	@echo "make parity   compare with golden tensors (GOLDEN_DIR=$(GOLDEN_DIR))"
 	@echo "make test-comfyui  the pack in a real ComfyUI, over HTTP and in a browser; leaves pictures in $(COMFYUI)"
 	@echo "make comfyui  start that ComfyUI with this pack, for trying by hand (PORT=$(PORT))"
+	@echo "make bench    every benchmark that this machine can run, one JSON object a line"
 	@echo "make count    floating-point operations of one UNet call, as JSON"
 
 $(PY):
@@ -41,7 +42,7 @@ dev: $(VENV)/.dev
 demo: install
 	@$(VENV)/bin/hunyuan-portrait demo
 
-test: lint types unit parity count test-comfyui
+test: lint types unit parity bench test-comfyui
 
 lint: dev
 	$(PY) -m ruff check .
@@ -57,7 +58,10 @@ parity: dev
 	$(PY) -m pytest tests/parity
 
 count: install
-	@$(PY) benchmarks/count.py
+	@$(PY) benchmarks/bench.py count
+
+bench: dev
+	@$(PY) benchmarks/bench.py
 
 test-comfyui: dev
 	$(PY) tests/comfyui/install.py

@@ -1,4 +1,4 @@
-"""Count the floating-point operations of one released-size UNet call; prints one JSON object.
+"""Count the floating-point operations of one released-size UNet call.
 
 One call is a window of 25 frames of 64×64 latents at the default guidance. The network lives on the meta device, so
 nothing is computed. A multiply-add counts 2, element-wise operations 0, as in ``torch.utils.flop_counter``.
@@ -6,14 +6,13 @@ nothing is computed. A multiply-add counts 2, element-wise operations 0, as in `
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from plain import plain_unet
+from results import Result, gated
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -24,6 +23,9 @@ from hunyuan_core.models.unet import UNet
 from hunyuan_core.sampling import branch_weights
 
 NUM_FRAMES, SIDE, NUM_TOKENS = 25, 64, 64
+RELEASED_TFLOP = 114.5
+"""Of the release's call, three branches."""
+MAX_RATIO = 0.545
 
 
 class PartCounter(TorchDispatchMode):
@@ -102,8 +104,8 @@ def released_unet() -> UNet:
     return unet
 
 
-def main() -> int:
-    """Count both paths; the exit status is 1 if the default path exceeds its budget."""
+def run() -> Iterator[Result]:
+    """Count both paths."""
     config = SamplingConfig()
     options: dict[str, Any] = {"device": "meta", "dtype": torch.float16}
     context_dim, width = UNetConfig().cross_attention_dim, UNetConfig().block_out_channels[0]
@@ -125,18 +127,12 @@ def main() -> int:
 
     plain_tflop, default_tflop = sum(plain.values()), sum(default.values())
     parts = {part: {"plain": round(plain[part], 3), "default": round(default.get(part, 0.0), 3)} for part in plain}
-    result = {
-        "name": "count",
+    metrics = {
         "call": f"{NUM_FRAMES} frames of {SIDE}x{SIDE} latents, released size, default guidance",
         "plain_tflop": round(plain_tflop, 3),
         "default_tflop": round(default_tflop, 3),
-        "ratio": round(default_tflop / plain_tflop, 4),
-        "gate": {"plain_tflop": [113.93, 115.07], "default_tflop": 62.5},
         "parts": parts,
     }
-    print(json.dumps(result))
-    return 0 if 113.93 <= plain_tflop <= 115.07 and default_tflop <= 62.5 else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    share = plain_tflop / RELEASED_TFLOP
+    yield gated("count/plain", metrics, share, at_least=0.995, at_most=1.005, baseline=f"{RELEASED_TFLOP} TFLOP")
+    yield gated("count", metrics, default_tflop / plain_tflop, at_most=MAX_RATIO, baseline="plain form")

@@ -68,9 +68,11 @@ def start_server(
 
     with ExitStack() as stack:
 
-        def start(*arguments: str, environment: dict[str, str] | None = None) -> Server:
+        def start(
+            *arguments: str, environment: dict[str, str] | None = None, comfyui: Installation = installation
+        ) -> Server:
             base = tmp_path_factory.mktemp("comfyui")
-            server = Server(installation, base, arguments=arguments, environment=environment)
+            server = Server(comfyui, base, arguments=arguments, environment=environment)
             write_tiny_models(server.models / "hunyuan_portrait")
             save_pose(server.models / "hunyuan_portrait" / "dw-ll_ucoco_384.onnx")
             _fill_input(server.input, portrait, clip)

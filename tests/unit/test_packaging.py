@@ -83,3 +83,19 @@ def test_a_failing_entry_point_logs_its_traceback_and_raises(
 
     assert "Traceback" in caplog.text
     assert str(Path("nodes", "__init__.py")) in caplog.text
+
+
+def test_a_comfyui_that_is_too_old_is_named_with_the_version_that_is_needed(
+    node_pack: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = ModuleType("comfyui_version")
+    monkeypatch.setitem(sys.modules, "comfyui_version", release)
+    monkeypatch.setitem(sys.modules, "comfy_api", None)
+
+    release.__version__ = "0.9.2"
+    with pytest.raises(RuntimeError, match=r"needs ComfyUI 0\.16\.3 or later, and this is 0\.9\.2: update ComfyUI"):
+        asyncio.run(node_pack.comfy_entrypoint())
+
+    release.__version__ = "0.16.3"
+    with pytest.raises(ImportError, match="comfy_api"):
+        asyncio.run(node_pack.comfy_entrypoint())

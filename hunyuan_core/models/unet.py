@@ -6,6 +6,7 @@ Module names are those of diffusers' ``UNetSpatioTemporalConditionModel``, and s
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -133,6 +134,21 @@ class Stage(nn.Module):
         return self.attentions[i](x, num_frames, context) if i < len(self.attentions) else x
 
 
+@dataclass(eq=False)
+class DeepFeatures:
+    """What the deep part of the UNet hands to its outermost layers, to be kept from one call to another.
+
+    Attributes:
+        num_outer_layers: Layers of the up path that run in every call, 1 to all; the down path runs as far as these
+            need its skips. Layers are counted as in ``UNet.num_up_layers``.
+        features: (B, T, C, h', w'), the input of the first of these layers without its skip. None: the call runs the
+            deep part and writes it here. Given: the call leaves the deep part out and uses this.
+    """
+
+    num_outer_layers: int
+    features: torch.Tensor | None = None
+
+
 class UNet(nn.Module):
     """The denoising UNet.
 
@@ -205,6 +221,11 @@ class UNet(nn.Module):
         """All cross-attentions in the order of ``Context.layers``: spatial and temporal in turn, input to output."""
         return [attention for transformer in self.transformers for attention in transformer.cross_attentions]
 
+    @property
+    def num_up_layers(self) -> int:
+        """Layers of the up path: a residual block, its transformer where it has one, and a last one's upsampler."""
+        return len(self.config.block_out_channels) * (self.config.layers_per_block + 1)
+
     def chunk_feed_forward(self, num_chunks: int) -> None:
         """Compute all feed-forwards in so many parts; see ``FeedForward``."""
         for module in self.modules():
@@ -244,6 +265,7 @@ class UNet(nn.Module):
         added_time_ids: torch.Tensor,
         context: Context,
         pose_features: torch.Tensor | None = None,
+        deep: DeepFeatures | None = None,
     ) -> torch.Tensor:
         """Predict v.
 
@@ -253,6 +275,7 @@ class UNet(nn.Module):
             added_time_ids: (B or 1, 3): fps, motion_bucket_id, noise_aug_strength.
             context: Keys and values of ``project_context`` or of ``VideoContext``.
             pose_features: (B or 1, T or 1, C₀, h, w), the pose guider's map.
+            deep: To keep the deep part's output, or to use one that was kept; None computes everything.
 
         Returns:
             (B, T, out_channels, h, w).
@@ -268,23 +291,57 @@ class UNet(nn.Module):
         x = self.conv_in(sample.flatten(0, 1))
         if pose_features is not None:
             x = (x.unflatten(0, (B, T)) + pose_features).flatten(0, 1)
+        num_outer = 0 if deep is None else deep.num_outer_layers
+        kept = None if deep is None else deep.features
+        skips = self._down(x, embedding, T, context, self.num_up_layers if kept is None else num_outer)
+        if kept is None:
+            x = skips[-1]
+            for i in range(len(self.mid_block.resnets)):
+                x = self.mid_block.layer(i, x, embedding, T, context)
+            x = self._up(x, skips, self.num_up_layers - num_outer, embedding, T, context)
+            if deep is not None:
+                deep.features = x.unflatten(0, (B, T))
+        else:
+            x = kept.flatten(0, 1)
+        x = self._up(x, skips, num_outer, embedding, T, context)
+        x = self.conv_out(F.silu(self.conv_norm_out(x)))
+        return x.unflatten(0, (B, T))
+
+    def _down(
+        self, x: torch.Tensor, embedding: torch.Tensor, num_frames: int, context: Context, num_skips: int
+    ) -> list[torch.Tensor]:
+        """Run the down path until it has given so many skips; the first of them is its input."""
         skips = [x]
         for stage in cast("Iterable[Stage]", self.down_blocks):
             for i in range(len(stage.resnets)):
-                x = stage.layer(i, x, embedding, T, context)
-                skips.append(x)
+                if len(skips) == num_skips:
+                    return skips
+                skips.append(stage.layer(i, skips[-1], embedding, num_frames, context))
             for downsampler in stage.downsamplers:
-                x = downsampler(x)
-                skips.append(x)
-        for i in range(len(self.mid_block.resnets)):
-            x = self.mid_block.layer(i, x, embedding, T, context)
-        for stage in cast("Iterable[Stage]", self.up_blocks):
-            for i in range(len(stage.resnets)):
-                x = stage.layer(i, torch.cat([x, skips.pop()], dim=1), embedding, T, context)
-            for upsampler in stage.upsamplers:
-                x = upsampler(x, skips[-1].shape[-2:])
-        x = self.conv_out(F.silu(self.conv_norm_out(x)))
-        return x.unflatten(0, (B, T))
+                if len(skips) == num_skips:
+                    return skips
+                skips.append(downsampler(skips[-1]))
+        return skips
+
+    def _up(
+        self,
+        x: torch.Tensor,
+        skips: list[torch.Tensor],
+        num_layers: int,
+        embedding: torch.Tensor,
+        num_frames: int,
+        context: Context,
+    ) -> torch.Tensor:
+        """Run those layers of the up path that come next for the skips that are left; takes their skips away."""
+        per_stage = self.config.layers_per_block + 1
+        for _ in range(num_layers):
+            index, i = divmod(self.num_up_layers - len(skips), per_stage)
+            stage = cast("Stage", self.up_blocks[index])
+            x = stage.layer(i, torch.cat([x, skips.pop()], dim=1), embedding, num_frames, context)
+            if i == per_stage - 1:
+                for upsampler in stage.upsamplers:
+                    x = upsampler(x, skips[-1].shape[-2:])
+        return x
 
     def embed_time(self, timestep: torch.Tensor, added_time_ids: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Embedding of the noise level and the micro-conditions, (B or 1, embed_dim)."""

@@ -12,6 +12,7 @@ from ..config import SamplingConfig
 from ..data import Branch
 from ..errors import ShapeError
 from .guidance import branch_weights, guidance_ramp
+from .speed import SpeedConfig
 from .windows import context_windows
 
 
@@ -50,13 +51,22 @@ class Denoiser:
         sigmas: (steps + 1,) the levels of the steps that run. Release: with a strength below 1 the skipped steps count
             neither for the shift nor for the ramps.
         config: Guidance and windows.
+        speed: Of its parts, the interval of guidance and whether windows are circular; None is the default.
     """
 
-    def __init__(self, predict: Predictor, num_frames: int, sigmas: torch.Tensor, config: SamplingConfig) -> None:
+    def __init__(
+        self,
+        predict: Predictor,
+        num_frames: int,
+        sigmas: torch.Tensor,
+        config: SamplingConfig,
+        speed: SpeedConfig | None = None,
+    ) -> None:
         self.predict = predict
         self.num_frames = num_frames
         self.levels = sigmas[:-1].tolist()
         self.config = config
+        self.speed = speed or SpeedConfig()
         self.image_scales = guidance_ramp(config.image_guidance_scale, len(self.levels))
         self.motion_scales = guidance_ramp(config.motion_guidance_scale, len(self.levels))
 
@@ -82,14 +92,20 @@ class Denoiser:
                 f"The denoiser was made for {self.num_frames} frames; got latents of shape {tuple(x.shape)}."
             )
         step = self.step_index(sigma)
-        weights = branch_weights(self.image_scales[step], self.motion_scales[step])
+        weights = self._weights(step, sigma)
         config = self.config
         shift = step * config.context_shift % config.context_window
         # v-prediction (Salimans & Ho 2022) in the scaling of Karras et al. 2022 with σ_data = 1.
         scale_in = 1 / math.sqrt(sigma**2 + 1)
         total = torch.zeros_like(x)
         counts = [0] * self.num_frames
-        for frames in context_windows(self.num_frames, config.context_window, config.context_overlap, shift):
+        for frames in context_windows(
+            self.num_frames,
+            config.context_window,
+            config.context_overlap,
+            shift,
+            is_circular=self.speed.is_circular,
+        ):
             v = self.predict(x[frames] * scale_in, 0.25 * math.log(sigma), frames, tuple(weights))
             blended = torch.einsum("b,b...->...", v.new_tensor(list(weights.values()), dtype=x.dtype), v.to(x.dtype))
             # Not `total[frames] +=`: in a video shorter than the window a frame appears more than once.
@@ -98,3 +114,9 @@ class Denoiser:
                 counts[frame] += 1
         v = total / torch.tensor(counts, dtype=x.dtype, device=x.device).view(-1, 1, 1, 1)
         return x * scale_in**2 - v * (sigma * scale_in)
+
+    def _weights(self, step: int, sigma: float) -> dict[Branch, float]:
+        low, high = self.speed.guidance_interval
+        if not low < sigma <= high:
+            return {Branch.MOTION: 1.0}
+        return branch_weights(self.image_scales[step], self.motion_scales[step])

@@ -1,0 +1,113 @@
+"""What may be given up for speed. Everything is off by default; each part says what it changes and where it is from.
+
+How much each part saves and loses is measured by ``benchmarks/quality.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from ..config import SamplingConfig
+from ..errors import ConfigurationError
+from .multistep import sample_dpmpp_2m, sample_unipc
+from .samplers import sample_ddim, sample_euler
+from .sigmas import align_your_steps_sigmas, karras_sigmas
+
+SCHEDULES = {"karras": karras_sigmas, "align_your_steps": align_your_steps_sigmas}
+"""Noise levels for a number of steps, by name."""
+
+SAMPLERS = {"euler": sample_euler, "ddim": sample_ddim, "dpmpp_2m": sample_dpmpp_2m, "unipc": sample_unipc}
+"""Samplers, by name."""
+
+
+@dataclass(frozen=True)
+class SpeedConfig:
+    """Approximations of one run. The defaults change nothing.
+
+    Fewer steps and a smaller padding save time too; they are in ``SamplingConfig``.
+
+    Raises:
+        ConfigurationError: If a name is unknown or a value out of range.
+    """
+
+    schedule: str = "karras"
+    """A key of ``SCHEDULES``; the levels of Align Your Steps bear 10 steps."""
+    sampler: str = "euler"
+    """A key of ``SAMPLERS``; those of second order bear fewer steps."""
+    guidance_interval: tuple[float, float] = (0.0, math.inf)
+    """Noise levels (above the first, up to and with the second) at which guidance applies. Outside of it only the
+    branch with all conditions runs, at weight 1 (Kynkäänniemi et al. 2024, arXiv 2404.07724, eq. 4)."""
+    feature_interval: int = 1
+    """The deep part of the UNet runs every so many steps; see ``models.feature_reuse``. 1 is off."""
+    num_outer_layers: int = 2
+    """Layers of the up path that run in every step when deep features are reused, 1 or more."""
+    extrapolation_interval: int = 1
+    """The UNet runs every so many steps, the rest is extrapolated; see ``sampling.extrapolation``. 1 is off."""
+    extrapolation_order: int = 1
+    """Degree of that extrapolation: 1 from two estimates, 2 from three."""
+    is_circular: bool = True
+    """Whether windows go around the end of the video; see ``context_windows``."""
+
+    def __post_init__(self) -> None:
+        """Check names and ranges."""
+        for name, known in (("schedule", SCHEDULES), ("sampler", SAMPLERS)):
+            if getattr(self, name) not in known:
+                raise ConfigurationError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}.")
+        low, high = self.guidance_interval
+        if not 0 <= low < high:
+            raise ConfigurationError(
+                f"guidance_interval is a lower and a higher noise level, 0 or more; got {self.guidance_interval!r}."
+            )
+        for name, most in (
+            ("feature_interval", 100),
+            ("num_outer_layers", 100),
+            ("extrapolation_interval", 100),
+            ("extrapolation_order", 3),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+                raise ConfigurationError(f"{name} must be a whole number from 1 to {most}; got {value!r}.")
+
+    @property
+    def has_history(self) -> bool:
+        """Whether a step depends on more than the latents before it, so that a run cannot go on from these alone."""
+        is_multistep = self.sampler in ("dpmpp_2m", "unipc")
+        return is_multistep or self.feature_interval > 1 or self.extrapolation_interval > 1
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Approximations that were put together for one purpose.
+
+    Attributes:
+        sampling: Values of SamplingConfig that go with them, by name.
+    """
+
+    speed: SpeedConfig
+    sampling: dict[str, int] = field(default_factory=dict)
+
+    def apply(self, config: SamplingConfig) -> SamplingConfig:
+        """Put the preset's values into a configuration, leaving the rest as it is."""
+        return replace(config, **self.sampling)
+
+
+PRESETS = {
+    # The intervals are the middle of the published ten levels, as in the paper's own settings; not tuned on this model.
+    "fast": Preset(
+        SpeedConfig(schedule="align_your_steps", sampler="dpmpp_2m", guidance_interval=(0.3, 60.0)),
+        {"num_inference_steps": 10, "num_padding_frames": 5},
+    ),
+    "turbo": Preset(
+        SpeedConfig(
+            schedule="align_your_steps",
+            sampler="dpmpp_2m",
+            guidance_interval=(0.9, 20.0),
+            feature_interval=2,
+            num_outer_layers=2,
+            is_circular=False,
+        ),
+        {"num_inference_steps": 10, "num_padding_frames": 4},
+    ),
+}
+"""*fast*: at least 5 times less arithmetic than the plain path; *turbo*: at least 9 times."""

@@ -15,14 +15,14 @@ from .appearance import cut_reference, encode_appearance, encode_identity
 from .checkpoints import find_models, load_network
 from .config import ModelConfig, SamplingConfig
 from .data import Appearance, Branch, Face, FaceTrack, Motion, VideoLatents
-from .errors import HunyuanPortraitError
+from .errors import HunyuanPortraitError, ShapeError
 from .faces.identity import ArcFace
 from .models import NETWORKS, ExpressionEncoder, HeadPoseEncoder, MotionRefiner, PoseGuider, UNet, build
 from .models.predictor import VideoPredictor
 from .models.vae import decode_frames
 from .models.vision import TokenProjection, VisionEncoder
 from .motion import encode_motion, pad_motion_tokens
-from .pose_features import encode_pose_images
+from .pose_features import pose_windows
 from .sampling import (
     Denoiser,
     Predictor,
@@ -154,6 +154,8 @@ class Pipeline:
         *,
         pose_images: np.ndarray | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        on_step: Callable[[int, torch.Tensor], None] | None = None,
+        resume: tuple[int, torch.Tensor] | None = None,
     ) -> VideoLatents:
         """Sample the latents of the video.
 
@@ -163,12 +165,15 @@ class Pipeline:
             config: Settings of the run.
             pose_images: (1 or T, H, W, 3) uint8 RGB, the size that is animated; None is black, as released.
             on_progress: Called after each call of the UNet with the number of calls made and their total.
+            on_step: Called after each step with the number of steps done and the latents,
+                (T + 2 · num_padding_frames, 4, h, w) float32 on the device.
+            resume: What ``on_step`` got last in a run that was interrupted, of the same arguments.
 
         Returns:
             The latents, on the CPU.
 
         Raises:
-            ShapeError: If the pose images do not fit the portrait or the motion.
+            ShapeError: If the pose images or the latents to resume do not fit the portrait or the motion.
             HunyuanPortraitError: If the result is not finite, as when half precision overflows.
         """
         config = config or SamplingConfig()
@@ -181,14 +186,24 @@ class Pipeline:
             tokens,
             appearance.image_latents,
             (config.fps, config.motion_bucket_id, config.noise_aug_strength),
-            encode_pose_images(self.pose_guider, pose_images, h * 8, w * 8, len(motion), config.num_padding_frames),
+            pose_windows(self.pose_guider, pose_images, h * 8, w * 8, len(motion), config.num_padding_frames),
             config.motion_scale,
         )
-        denoiser = Denoiser(_counted(predictor, len(tokens), sigmas, config, on_progress), len(tokens), sigmas, config)
-        latents = appearance.image_latents.to(predictor.device)
-        noise = initial_noise((len(tokens), *latents.shape), config.seed).to(latents)
-        x = latents * self.vae.config.scaling_factor + noise * sigmas[0]
-        x = sample_euler(denoiser, x, sigmas).cpu()
+        num_done, x = (0, None) if resume is None else resume
+        shape = (len(tokens), *appearance.image_latents.shape)
+        if x is None:
+            latents = appearance.image_latents.to(predictor.device)
+            noise = initial_noise(shape, config.seed).to(latents)
+            x = latents * self.vae.config.scaling_factor + noise * sigmas[0]
+        elif x.shape != shape or not 0 <= num_done < len(sigmas):
+            raise ShapeError(
+                f"resume must be latents of shape {shape} after 0 to {len(sigmas) - 1} steps; got {tuple(x.shape)} "
+                f"after {num_done}. Start anew."
+            )
+        counted = _counted(predictor, len(tokens), sigmas, config, on_progress, num_done)
+        denoiser = Denoiser(counted, len(tokens), sigmas, config)
+        callback = None if on_step is None else lambda i, x, _: on_step(i + 1, x)
+        x = sample_euler(denoiser, x.to(predictor.device), sigmas, callback, num_done).cpu()
         check_finite(x, predictor.dtype)
         return VideoLatents(x, config.num_padding_frames)
 
@@ -256,13 +271,14 @@ def _counted(
     sigmas: torch.Tensor,
     config: SamplingConfig,
     on_progress: Callable[[int, int], None] | None,
+    steps_done: int,
 ) -> Predictor:
     """Report each call of a predictor."""
     if on_progress is None:
         return predictor
     num_windows = len(context_windows(num_frames, config.context_window, config.context_overlap))
     total = num_windows * (len(sigmas) - 1)
-    num_done = 0
+    num_done = num_windows * steps_done
 
     def predict(x: torch.Tensor, timestep: float, frames: Sequence[int], branches: Sequence[Branch]) -> torch.Tensor:
         nonlocal num_done

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from .errors import ShapeError
 from .models import PoseGuider
 from .pose.drawing import black_pose
+
+
+class PoseWindows:
+    """Pose features of a video, computed for the frames that are asked for, so that memory does not grow with it.
+
+    Args:
+        pose_guider: Runs in its own dtype on its own device.
+        pose_images: (T, H, W, 3) RGB, an array of uint8 or a tensor in [0, 1].
+        num_padding: Frames that are added at each end.
+    """
+
+    def __init__(self, pose_guider: PoseGuider, pose_images: np.ndarray | torch.Tensor, num_padding: int) -> None:
+        self.pose_guider = pose_guider
+        self.pose_images = pose_images
+        self.num_padding = num_padding
+
+    def __call__(self, frames: Sequence[int]) -> torch.Tensor:
+        """Features of n frames of the padded video, (n, C₀, h, w)."""
+        features = []
+        for frame in frames:
+            number = frame - self.num_padding
+            # Release: padding has the pose image of the first frame, at both ends.
+            image = self.pose_images[number if 0 <= number < len(self.pose_images) else 0]
+            features.append(_encode(self.pose_guider, image))
+        return torch.cat(features)
 
 
 def encode_pose_images(
@@ -35,6 +62,38 @@ def encode_pose_images(
     """
     if pose_images is None:
         pose_images = black_pose(height, width)[None]
+    _check(pose_images, height, width, num_frames)
+    features = [_encode(pose_guider, image) for image in pose_images]
+    if len(features) > 1:
+        # Release: padding has the pose image of the first frame, at both ends.
+        features = [features[0]] * num_padding + features + [features[0]] * num_padding
+    return torch.cat(features)
+
+
+def pose_windows(
+    pose_guider: PoseGuider,
+    pose_images: np.ndarray | torch.Tensor | None,
+    height: int,
+    width: int,
+    num_frames: int,
+    num_padding: int,
+    max_cached_frames: int = 256,
+) -> torch.Tensor | PoseWindows:
+    """Encode pose images at once where the video is short, else window by window; the features are the same.
+
+    Args:
+        max_cached_frames: Of one feature map each, 2.6 MB in half precision at the released size.
+
+    Raises:
+        ShapeError: As ``encode_pose_images``, whose other arguments these are.
+    """
+    if pose_images is None or len(pose_images) == 1 or num_frames + 2 * num_padding <= max_cached_frames:
+        return encode_pose_images(pose_guider, pose_images, height, width, num_frames, num_padding)
+    _check(pose_images, height, width, num_frames)
+    return PoseWindows(pose_guider, pose_images, num_padding)
+
+
+def _check(pose_images: np.ndarray | torch.Tensor, height: int, width: int, num_frames: int) -> None:
     shape = tuple(np.shape(pose_images))
     is_known = isinstance(pose_images, torch.Tensor) or getattr(pose_images, "dtype", None) == np.uint8
     if not is_known or shape[1:] != (height, width, 3) or shape[0] not in (1, num_frames):
@@ -42,15 +101,11 @@ def encode_pose_images(
             f"pose_images must be ({num_frames}, {height}, {width}, 3), or one image for all frames, of uint8 or as a "
             f"tensor in [0, 1]; got {shape} {getattr(pose_images, 'dtype', type(pose_images).__name__)}."
         )
+
+
+def _encode(pose_guider: PoseGuider, image: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Run the pose guider on one image."""
     weight = pose_guider.conv_in.weight
-    features = []
-    for image in pose_images:
-        if isinstance(image, torch.Tensor):
-            pixels = image.to(weight)
-        else:
-            pixels = torch.from_numpy(image.copy()).to(weight) / 255
-        features.append(pose_guider(pixels.permute(2, 0, 1)[None]))
-    if len(features) > 1:
-        # Release: padding has the pose image of the first frame, at both ends.
-        features = [features[0]] * num_padding + features + [features[0]] * num_padding
-    return torch.cat(features)
+    if not isinstance(image, torch.Tensor):
+        image = torch.from_numpy(image.copy()).to(weight) / 255
+    return pose_guider(image.to(weight).permute(2, 0, 1)[None])

@@ -77,7 +77,8 @@ class VideoPredictor:
         motion_tokens: (T, N, context_dim).
         image_latents: (4, h, w), not multiplied by the scaling factor.
         added_time_ids: fps, motion_bucket_id, noise_aug_strength.
-        pose_features: (1 or T, C₀, h, w) of the pose guider; 1 where the pose image is the same in all frames.
+        pose_features: (1 or T, C₀, h, w) of the pose guider; 1 where the pose image is the same in all frames. Or a
+            function that gives those of the frames of a window, (n, C₀, h, w).
         motion_scale: Factor of the motion tokens' attention.
         max_cached_frames: See ``VideoContext``.
         device, dtype: What to compute on and in; None is the UNet's own, which does not hold where a host moves and
@@ -98,7 +99,7 @@ class VideoPredictor:
         motion_tokens: torch.Tensor,
         image_latents: torch.Tensor,
         added_time_ids: Sequence[float],
-        pose_features: torch.Tensor | None = None,
+        pose_features: torch.Tensor | Callable[[Sequence[int]], torch.Tensor] | None = None,
         motion_scale: float = 1.0,
         max_cached_frames: int = 256,
         *,
@@ -117,7 +118,9 @@ class VideoPredictor:
         self.image_latents = image_latents.to(self.device, self.dtype)
         wide = torch.promote_types(self.dtype, torch.float32)
         self.added_time_ids = torch.tensor([list(added_time_ids)], dtype=wide, device=self.device)
-        self.pose_features = None if pose_features is None else pose_features.to(self.device, self.dtype)
+        if isinstance(pose_features, torch.Tensor) and len(pose_features) <= max_cached_frames:
+            pose_features = pose_features.to(self.device, self.dtype)
+        self.pose_features = pose_features
         image_tokens = image_tokens.to(self.device, self.dtype)
         motion_tokens = motion_tokens.to(self.device, self.dtype)
         self.context = VideoContext(unet, image_tokens, motion_tokens, motion_scale, max_cached_frames)
@@ -152,9 +155,17 @@ class VideoPredictor:
         sample = torch.stack([torch.cat([x, row], dim=1) for row in rows])
         num_image_rows = sum(branch >= Branch.IMAGE for branch in branches)
         num_motion_rows = sum(branch >= Branch.MOTION for branch in branches)
-        pose = self.pose_features
-        if pose is not None:
-            pose = (pose if len(pose) == 1 else pose[indices])[None]
         time = torch.tensor([timestep], dtype=self.added_time_ids.dtype, device=self.device)
         context = self.context.window(indices, num_image_rows, num_motion_rows)
-        return self.call(sample, time, self.added_time_ids, context, pose)
+        return self.call(sample, time, self.added_time_ids, context, self._pose(frames, indices))
+
+    def _pose(self, frames: Sequence[int], indices: torch.Tensor) -> torch.Tensor | None:
+        """Pose features of a window, (1, 1 or n, C₀, h, w)."""
+        features = self.pose_features
+        if features is None:
+            return None
+        if not isinstance(features, torch.Tensor):
+            features = features(frames)
+        elif len(features) > 1:
+            features = features[indices.to(features.device)]
+        return features[None].to(self.device, self.dtype)

@@ -15,18 +15,23 @@ StepCallback = Callable[[int, torch.Tensor, torch.Tensor], None]
 
 
 def sample_euler(
-    denoiser: DenoiserFunction, x: torch.Tensor, sigmas: torch.Tensor, callback: StepCallback | None = None
+    denoiser: DenoiserFunction,
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    callback: StepCallback | None = None,
+    first_step: int = 0,
 ) -> torch.Tensor:
     """Euler's method on the probability-flow ODE (Karras et al. 2022, algorithm 2 without its second-order correction).
 
     Args:
         denoiser: Estimates the clean latents.
-        x: Latents with noise of level sigmas[0], any shape.
+        x: Latents with noise of level sigmas[first_step], any shape.
         sigmas: (steps + 1,), descending, usually ending in 0.
         callback: Called after each step; may raise to stop.
+        first_step: Steps that were done before.
     """
-    levels = sigmas.tolist()
-    for i, (sigma, next_sigma) in enumerate(pairwise(levels)):
+    levels = sigmas.tolist()[first_step:]
+    for i, (sigma, next_sigma) in enumerate(pairwise(levels), first_step):
         denoised = denoiser(x, sigma)
         x = x + (x - denoised) * ((next_sigma - sigma) / sigma)
         if callback is not None:
@@ -35,14 +40,18 @@ def sample_euler(
 
 
 def sample_ddim(
-    denoiser: DenoiserFunction, x: torch.Tensor, sigmas: torch.Tensor, callback: StepCallback | None = None
+    denoiser: DenoiserFunction,
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    callback: StepCallback | None = None,
+    first_step: int = 0,
 ) -> torch.Tensor:
     """Deterministic DDIM (Song et al. 2021, eq. 12 with η = 0) for latents without variance scaling.
 
     The update is Euler's written otherwise; the paper names this sampler. Arguments as for ``sample_euler``.
     """
-    levels = sigmas.tolist()
-    for i, (sigma, next_sigma) in enumerate(pairwise(levels)):
+    levels = sigmas.tolist()[first_step:]
+    for i, (sigma, next_sigma) in enumerate(pairwise(levels), first_step):
         denoised = denoiser(x, sigma)
         noise = (x - denoised) / sigma
         x = denoised + noise * next_sigma

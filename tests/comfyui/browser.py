@@ -83,12 +83,18 @@ class Browser:
         self._do("drop", name=workflow.name, text=workflow.read_text(encoding="utf-8"))
 
     def problems(self) -> list[str]:
-        """List node types that are missing, what the error overlay says, and what the page threw since the drop."""
+        """List what is wrong: "no node <type>", "missing model <file>", other errors, what was thrown since the drop."""
         return self._do("problems")
 
     def prompt(self) -> dict[str, Any]:
-        """Export the graph on the canvas: "workflow" in the UI format, "output" in the API format."""
-        return self._do("prompt")
+        """Export the graph on the canvas: "workflow" in the UI format, "output" in the API format.
+
+        Core's Load Video has a widget more once its video is loaded, which ComfyUI does not know of; it is left out.
+        """
+        prompt = self._do("prompt")
+        for node in prompt["output"].values():
+            node["inputs"].pop("video-preview", None)
+        return prompt
 
     def change(self, values: Mapping[str, Mapping[str, Any]], cut: Sequence[tuple[str, str]]) -> None:
         """Set widgets, by node id and name, and disconnect inputs."""
@@ -125,17 +131,17 @@ class Browser:
         self._do("screenshot", path=str(path))
         return path
 
-    def _do(self, name: str, **options: Any) -> Any:
+    def _do(self, command: str, /, **options: Any) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"do": name, **options}) + "\n")
+        self._process.stdin.write(json.dumps({"do": command, **options}) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"driver.js ended with {self._process.wait()} while it should {name}.")
+            raise RuntimeError(f"driver.js ended with {self._process.wait()} while it should {command}.")
         answer = json.loads(line)
         if "error" in answer:
-            raise RuntimeError(f"The browser could not {name}: {answer['error']}")
+            raise RuntimeError(f"The browser could not {command}: {answer['error']}")
         return answer["value"]
 
 

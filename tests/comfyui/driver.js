@@ -13,7 +13,6 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
-const OVERLAY = "[data-testid=error-overlay]";
 const ENDS = ["execution_success", "execution_error", "execution_interrupted"];
 
 let browser, page;
@@ -22,7 +21,7 @@ let complaints = []; // what the page's scripts threw since the last drop
 const commands = {
   async open({ executable, url }) {
     browser = await chromium.launch({ executablePath: executable, args: FLAGS, chromiumSandbox: false });
-    page = await browser.newPage({ viewport: { width: 1600, height: 1000 } });
+    page = await browser.newPage({ viewport: { width: 2400, height: 1400 } });
     page.setDefaultTimeout(30000);
     page.on("pageerror", (error) => complaints.push(String(error)));
     await page.goto(url);
@@ -57,17 +56,24 @@ const commands = {
       const ids = nodes.map((node) => String(node.id)).sort();
       return !nodes.some((node) => node.was_there_before) && JSON.stringify(ids) === JSON.stringify(wanted);
     }, wanted);
-    // The overlay of the graph before fades away; one of this graph stays.
-    await page.waitForTimeout(1000);
   },
 
-  // What is wrong with the graph on the canvas: node types that nobody registered, the overlay's text, thrown errors.
+  // What is wrong with the graph on the canvas: node types that nobody registered, model files that are not there, whatever
+  // else the overlay complains of, and what was thrown.
   async problems() {
+    await page.waitForTimeout(1000); // the overlay of the graph before fades away, one of this graph stays
     const unknown = await page.evaluate(() =>
       app.graph.nodes.map((node) => node.type).filter((type) => !(type in LiteGraph.registered_node_types)),
     );
-    const overlay = page.locator(OVERLAY);
-    const told = (await overlay.isVisible()) ? [await overlay.innerText()] : [];
+    const told = [];
+    if (await page.locator("[data-testid=error-overlay]").isVisible()) {
+      await page.click("[data-testid=error-overlay-see-errors]");
+      const text = await page.locator("[data-testid=properties-panel]").innerText();
+      const models = text.includes("Missing Models") ? text.match(/^\S+\.(safetensors|sft|ckpt|pth?|onnx)$/gm) : [];
+      const number = Number(text.match(/^(\d+)\s+Errors? detected/m)[1]);
+      told.push(...(models.length === number ? models.map((name) => `missing model ${name}`) : [text]));
+      await closePanel();
+    }
     return [...unknown.map((type) => `no node ${type}`), ...told, ...complaints];
   },
 
@@ -115,6 +121,7 @@ const commands = {
 
   // Show the whole graph with its pictures and videos loaded.
   async show() {
+    await closePanel();
     await page.evaluate(() => app.extensionManager.command.execute("Comfy.Canvas.FitView"));
     await page.waitForFunction(() => [...document.querySelectorAll("video")].every((video) => video.readyState >= 2));
     await page.waitForTimeout(1000);
@@ -173,12 +180,20 @@ const commands = {
   },
 };
 
+async function closePanel() {
+  const panel = page.locator("[data-testid=properties-panel]");
+  if (await panel.isVisible()) {
+    await page.evaluate(() => app.extensionManager.setting.set("Comfy.RightSidePanel.IsOpen", false));
+    await panel.waitFor({ state: "hidden" });
+  }
+}
+
 (async () => {
   for await (const line of readline.createInterface({ input: process.stdin })) {
     let answer;
-    const { do: name, ...options } = JSON.parse(line);
+    const { do: command, ...options } = JSON.parse(line);
     try {
-      answer = { value: (await commands[name](options)) ?? null };
+      answer = { value: (await commands[command](options)) ?? null };
     } catch (error) {
       answer = { error: String(error.stack ?? error) };
     }

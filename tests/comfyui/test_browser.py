@@ -16,6 +16,8 @@ from .install import PACK_FOLDER
 from .server import Server
 from .videos import read_facts
 
+# No test can have these: what they are is checked when they are read. The frontend offers to download them.
+ABSENT = {"missing model yoloface_v5m.pt", "missing model yolox_l.onnx"}
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
 
 
@@ -29,7 +31,7 @@ def test_a_dropped_workflow_is_its_api_twin_and_runs(
         adaptation = adapt(api, image.size, (driver.width, driver.height))
 
     browser.drop(path)
-    assert browser.problems() == []
+    assert set(browser.problems()) <= ABSENT
     assert browser.prompt()["output"] == api
 
     browser.change(adaptation.values, adaptation.cut)
@@ -44,7 +46,7 @@ def test_a_dropped_workflow_is_its_api_twin_and_runs(
     num_videos = browser.show()
     browser.screenshot(path.stem)
     assert num_videos >= 2  # what was loaded, and what was made
-    assert browser.problems() == []
+    assert set(browser.problems()) <= ABSENT
 
 
 def test_templates_list_the_pack_and_open(browser: Browser) -> None:
@@ -53,6 +55,7 @@ def test_templates_list_the_pack_and_open(browser: Browser) -> None:
     assert set(thumbnails) == {path.stem for path in WORKFLOWS}
     assert all(width >= 256 for width in thumbnails.values())
     browser.choose("full_control")
+    assert set(browser.problems()) == ABSENT
     api = json.loads((ROOT / "workflows" / "api" / "full_control.json").read_text())
     assert browser.prompt()["output"] == api
 
@@ -62,7 +65,7 @@ def test_a_help_page_opens(browser: Browser, pack_nodes: dict[str, dict[str, Any
     browser.drop(ROOT / "workflows" / "full_control.json")
     text = browser.help(node)
     browser.screenshot("help")
-    page = (ROOT / "nodes" / "web" / "docs" / node / "en.md").read_text()
+    page = (ROOT / "nodes" / "web" / "docs" / f"{node}.md").read_text()
     title = page.splitlines()[0].removeprefix("# ")
     assert title == pack_nodes[node]["display_name"]
     assert text.startswith(title)

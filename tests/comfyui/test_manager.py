@@ -22,6 +22,7 @@ from .videos import read_facts
 USERS_OWN = ("custom_nodes", "input", "models", "output", "temp", "user")  # folders of a checkout that is in use
 MANAGER = "comfyui-manager"
 FOLDER = BUILD / "manager"  # beside the environment, for the hard links
+REPOSITORY = FOLDER / f"{PACK_FOLDER}.git"  # of what is committed
 BROUGHT = ("diffusers", "cv2")  # modules that the pack needs and ComfyUI does not bring
 
 # Top-level entries in site-packages of everything that some requirements bring, as far as it is installed.
@@ -72,9 +73,8 @@ def installed(installation: Installation) -> Installed:
     fresh = _copy_comfyui(installation, FOLDER / "ComfyUI")
     python, site_packages = _make_environment_of_comfyui_alone(installation, FOLDER / "env")
     assert not [name for name in BROUGHT if (site_packages / name).exists()]
-    repository = FOLDER / f"{PACK_FOLDER}.git"
-    _run("git", "clone", "--quiet", "--bare", str(ROOT), str(repository))
-    command = (str(python), "-m", "cm_cli", "install", f"file://localhost{repository}", "--mode", "local")
+    _run("git", "clone", "--quiet", "--bare", str(ROOT), str(REPOSITORY))
+    command = (str(python), "-m", "cm_cli", "install", f"file://localhost{REPOSITORY}", "--mode", "local")
     log = _run(*command, "--exit-on-fail", folder=fresh, COMFYUI_PATH=str(fresh), COLUMNS="500")
     print(log)
     return Installed(Installation(fresh, python), fresh / "custom_nodes" / PACK_FOLDER, site_packages, log)
@@ -82,7 +82,7 @@ def installed(installation: Installation) -> Installed:
 
 def test_the_pack_is_there_as_committed(installed: Installed) -> None:
     assert "[INSTALLED]" in installed.log
-    head = _run("git", "-C", str(ROOT), "rev-parse", "HEAD")
+    head = _run("git", "-C", str(REPOSITORY), "rev-parse", "HEAD")
     assert _run("git", "-C", str(installed.pack), "rev-parse", "HEAD") == head
     assert _run("git", "-C", str(installed.pack), "status", "--porcelain") == ""
 

@@ -12,7 +12,6 @@ from hunyuan_core.models.predictor import VideoPredictor
 from hunyuan_core.models.unet import UNet
 from hunyuan_core.sampling import Denoiser, karras_sigmas, sample_euler
 
-NUM_TOKENS = 64
 CONFIG = UNetConfig(
     block_out_channels=(64, 128, 128, 128),
     num_attention_heads=(2, 4, 4, 4),
@@ -76,6 +75,7 @@ def make_video(
     side: int = 16,
     window: int = 14,
     overlap: int = 3,
+    num_tokens: int = 64,
     seed: int = 1,
 ) -> Video:
     """Draw random inputs in the network's dtype on its device.
@@ -94,8 +94,8 @@ def make_video(
         unet,
         draw(num_frames, 4, side, side) * sigmas[0].to(weight),
         sigmas,
-        draw(NUM_TOKENS, config.cross_attention_dim),
-        draw(num_frames, NUM_TOKENS, config.cross_attention_dim),
+        draw(num_tokens, config.cross_attention_dim),
+        draw(num_frames, num_tokens, config.cross_attention_dim),
         draw(4, side, side),
         draw(1, config.block_out_channels[0], side, side),
         SamplingConfig(num_inference_steps=num_steps, context_window=window, context_overlap=overlap),

@@ -50,7 +50,9 @@ class Browser:
         """Raises RuntimeError if there can be no browser, or the page does not come up."""
         if missing := prepare_browser():
             raise RuntimeError(missing)
-        Client(self.url).post("/settings", {"Comfy.TutorialCompleted": True})
+        # Text is drawn however small, so that a screenshot of a whole graph can be read.
+        settings = {"Comfy.TutorialCompleted": True, "LiteGraph.Canvas.MinFontSizeForLOD": 0}
+        Client(self.url).post("/settings", settings)
         self._process = subprocess.Popen(  # noqa: S603 - nothing from outside
             [_which("node"), str(DRIVER)],
             env=os.environ | {"NODE_PATH": str(FOLDER / "node_modules")},
@@ -83,7 +85,7 @@ class Browser:
         self._do("drop", name=workflow.name, text=workflow.read_text(encoding="utf-8"))
 
     def problems(self) -> list[str]:
-        """List what is wrong: "no node <type>", "missing model <file>", other errors, what was thrown since the drop."""
+        """List what is wrong: "no node <type>", "missing model <file>", other errors, what the page threw."""
         return self._do("problems")
 
     def prompt(self) -> dict[str, Any]:

@@ -15,16 +15,14 @@ from clips import make_clip, moving_frames
 from golden_cases import DATA_DIR, ROOT
 from PIL import Image
 
+from .browser import Browser, prepare_browser
 from .client import Client
 from .install import BUILD, PACK_FOLDER, Installation, find_installation
 from .server import Server
 from .videos import cut
 
 NUM_FRAMES = 12
-LOADERS = {
-    "LoadImage": "image",
-    "LoadVideo": "file",
-}  # core's nodes that read the input folder, and which input names a file
+LOADERS = {"LoadImage": "image", "LoadVideo": "file"}  # core's readers of the input folder: which input names a file
 
 
 @pytest.fixture(scope="session")
@@ -103,10 +101,8 @@ def pack_nodes(server: Server) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def browser(server: Server) -> Iterator[Any]:
+def browser(server: Server) -> Iterator[Browser]:
     """A headless Chromium with the shared ComfyUI opened in it; screenshots go to ``build/comfyui/screenshots``."""
-    from .browser import Browser, prepare_browser
-
     missing = prepare_browser()
     if missing:
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)

@@ -57,7 +57,7 @@ class PasteBack:
         if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
             raise ShapeError(
                 f"The square {(x1, y1, x2, y2)} (x1, y1, x2, y2) must lie inside the portrait of {width}x{height} "
-                "pixels; cut it as the face crop is cut."
+                "pixels; give the square that was cut from this portrait."
             )
         self._portrait = portrait
         self._region = np.s_[y1:y2, x1:x2]

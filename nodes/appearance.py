@@ -9,6 +9,7 @@ from comfy_api.latest import io, ui
 
 from ..hunyuan_core.appearance import (
     Reference,
+    check_size,
     cut_reference,
     encode_identity,
     encode_image_latents,
@@ -20,6 +21,7 @@ from ..hunyuan_core.errors import ConfigurationError
 from ..hunyuan_core.faces.identity import ArcFace
 from ..hunyuan_core.faces.manual import has_guessed_landmarks
 from . import types as sockets
+from .checking import blaming, checked
 from .comfy_bridge import images, memory, progress
 from .comfy_bridge import vae as vaes
 from .comfy_bridge.guider import PADDING_KEY
@@ -111,6 +113,7 @@ class HunyuanPortraitEncodeAppearance(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         image_encoder: Any,
@@ -130,7 +133,10 @@ class HunyuanPortraitEncodeAppearance(io.ComfyNode):
         autoencoder = vaes.temporal_vae(vae)
         config = SamplingConfig(noise_aug_strength=noise_aug_strength, seed=seed)
         face = _only_face(sockets.expect(track, FaceTrack, "track", "HunyuanPortrait Detect Faces"))
-        reference = cut_reference(images.one_image(portrait, "portrait"), face, size)
+        picture = images.one_image(portrait, "portrait")
+        check_size(size)
+        with blaming("track does not fit portrait"):
+            reference = cut_reference(picture, face, size)
 
         id_embedding = torch.zeros(ArcFace.embedding_dim)
         if arcface is not None:

@@ -10,6 +10,7 @@ from ..hunyuan_core.errors import ConfigurationError, WeightsError
 from ..hunyuan_core.faces.detection import create_detector
 from ..hunyuan_core.pose.dwpose import DWPose
 from . import types as sockets
+from .checking import checked
 from .comfy_bridge import files
 from .loading import Validity, all_valid, file_input
 
@@ -77,6 +78,7 @@ class HunyuanPortraitLoadFaceDetector(io.ComfyNode):
         return files.file_state(model_path(detector, model_name))
 
     @classmethod
+    @checked
     def execute(cls, detector: str, model_name: str) -> io.NodeOutput:
         """Load it."""
         return io.NodeOutput(create_detector(detector, model_path=model_path(detector, model_name)))
@@ -123,6 +125,7 @@ class HunyuanPortraitLoadPoseDetector(io.ComfyNode):
         ]
 
     @classmethod
+    @checked
     def execute(cls, detector_name: str, pose_name: str) -> io.NodeOutput:
         """Load it."""
         detector = None if detector_name == WHOLE_PICTURE else files.resolve(files.PERSON_DETECTOR, detector_name)

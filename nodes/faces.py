@@ -13,6 +13,7 @@ from ..hunyuan_core.faces.overlay import FaceSheet
 from ..hunyuan_core.faces.report import describe_track
 from ..hunyuan_core.faces.tracking import smooth_track, track_faces
 from . import types as sockets
+from .checking import blaming, checked
 from .comfy_bridge import images, landmarks, progress
 
 MAX_PIXELS = 16384
@@ -140,6 +141,7 @@ class HunyuanPortraitDetectFaces(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         frames: Any,
@@ -159,14 +161,15 @@ class HunyuanPortraitDetectFaces(io.ComfyNode):
         """Follow the face."""
         video = images.frames_of(frames, "frames")
         box = (box_x, box_y, box_x + box_width, box_y + box_height) if box_width or box_height else None
-        detector, height, width = _source(video, face_detector, landmarks, boxes, box)
+        detector, source, height, width = _source(video, face_detector, landmarks, boxes, box)
         choice = FaceChoice(
             index=face_index if choose == "index" else None,
             position=(position_x, position_y) if choose == "position" else None,
         )
         show = progress.Progress(len(video))
         sheet = FaceSheet(len(video))
-        track = track_faces(sheet.watch(video), detector, choice, lambda number: show(number + 1))
+        with blaming(source):
+            track = track_faces(sheet.watch(video), detector, choice, lambda number: show(number + 1))
         track = smooth_track(track, smoothing)
         report = describe_track(track, height, width)
         progress.say(report)
@@ -176,8 +179,8 @@ class HunyuanPortraitDetectFaces(io.ComfyNode):
 
 def _source(
     video: images.Frames, face_detector: Any, face_landmarks: Any, boxes: Any, box: tuple[int, int, int, int] | None
-) -> tuple[FaceDetector, int, int]:
-    """Make a detector of the one source of faces that is given; also height and width of the first frame."""
+) -> tuple[FaceDetector, str, int, int]:
+    """Make a detector of the one source of faces that is given; also its name, height and width of the first frame."""
     sources = {"face_detector": face_detector, "landmarks": face_landmarks, "boxes": boxes, "box_width": box}
     given = [name for name, value in sources.items() if value is not None]
     if not given:
@@ -205,7 +208,7 @@ def _source(
         detector = ManualDetector(box=box)
     else:
         detector = sockets.expect(face_detector, FaceDetector, "face_detector", "Load HunyuanPortrait Face Detector")
-    return detector, height, width
+    return detector, "box_x, box_y, box_width and box_height" if box is not None else given[0], height, width
 
 
 NODES = [HunyuanPortraitDetectFaces]

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from ..hunyuan_core.faces.identity import ArcFace
 from . import types as sockets
+from .checking import checked
 from .comfy_bridge import files, model, untrained, vae
 from .deferred import DeferredArcFace, DeferredYoloFace
 from .detectors import HunyuanPortraitLoadFaceDetector, HunyuanPortraitLoadPoseDetector
@@ -59,6 +60,7 @@ class HunyuanPortraitLoadUNet(io.ComfyNode):
         return files.fingerprint(files.UNET, unet_name)
 
     @classmethod
+    @checked
     def execute(cls, unet_name: str, weight_dtype: str) -> io.NodeOutput:
         """Load it."""
         return io.NodeOutput(model.portrait_patcher(files.resolve(files.UNET, unet_name), WEIGHT_DTYPES[weight_dtype]))
@@ -98,6 +100,7 @@ class HunyuanPortraitLoadVAE(io.ComfyNode):
         return files.fingerprint(files.VAE, vae_name)
 
     @classmethod
+    @checked
     def execute(cls, vae_name: str, dtype: str) -> io.NodeOutput:
         """Load it."""
         return io.NodeOutput(vae.portrait_vae(files.resolve(files.VAE, vae_name), chosen_dtype(dtype)))
@@ -134,6 +137,7 @@ class HunyuanPortraitLoadImageEncoder(io.ComfyNode):
         ]
 
     @classmethod
+    @checked
     def execute(cls, vision_name: str, token_projection_name: str, dtype: str) -> io.NodeOutput:
         """Load them."""
         vision = files.resolve(files.VISION, vision_name)
@@ -171,6 +175,7 @@ class HunyuanPortraitLoadArcFace(io.ComfyNode):
         return files.fingerprint(files.ARCFACE, arcface_name)
 
     @classmethod
+    @checked
     def execute(cls, arcface_name: str) -> io.NodeOutput:
         """Load it."""
         return io.NodeOutput(ArcFace(files.resolve(files.ARCFACE, arcface_name)))
@@ -218,6 +223,7 @@ class HunyuanPortraitLoadMotionEncoder(io.ComfyNode):
         ]
 
     @classmethod
+    @checked
     def execute(cls, expression_name: str, head_pose_name: str, refiner_name: str) -> io.NodeOutput:
         """Load them."""
         expression = files.resolve(files.EXPRESSION, expression_name)
@@ -255,6 +261,7 @@ class HunyuanPortraitLoadPoseGuider(io.ComfyNode):
         return files.fingerprint(files.POSE_GUIDER, pose_guider_name)
 
     @classmethod
+    @checked
     def execute(cls, pose_guider_name: str, dtype: str) -> io.NodeOutput:
         """Load it."""
         path = files.resolve(files.POSE_GUIDER, pose_guider_name)
@@ -317,6 +324,7 @@ class HunyuanPortraitLoadAll(io.ComfyNode):
         return [files.file_state(files.find(role)) for role in ALL_FILES] if weights != UNTRAINED else [UNTRAINED]
 
     @classmethod
+    @checked
     def execute(cls, weights: str, weight_dtype: str, download_missing: bool) -> io.NodeOutput:
         """Load it."""
         if weights == UNTRAINED:

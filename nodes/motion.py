@@ -13,6 +13,7 @@ from ..hunyuan_core.motion_editing import MotionEdit, concatenate, edit_motion, 
 from ..hunyuan_core.motion_files import load_motion, save_motion
 from ..hunyuan_core.motion_report import CropSheet, describe_motion
 from . import types as sockets
+from .checking import blaming, checked
 from .comfy_bridge import files, images, memory, motion_folder, progress
 
 ENCODE = "HunyuanPortrait Motion Features"
@@ -80,6 +81,7 @@ class HunyuanPortraitEncodeMotion(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls, motion_encoder: Any, frames: Any, track: Any, head_intensity: int, expression_intensity: int
     ) -> io.NodeOutput:
@@ -91,17 +93,18 @@ class HunyuanPortraitEncodeMotion(io.ComfyNode):
         video = images.frames_of(frames, "frames")
         memory.load(encoder.expression, encoder.head_pose, encoder.refiner, activations=ACTIVATIONS)
         crops = CropSheet(len(faces))
-        motion = encode_motion(
-            video,
-            faces,
-            encoder.expression.network,
-            encoder.head_pose.network,
-            encoder.refiner.network,
-            progress.Progress(len(faces)),
-            head_intensity=None if head_intensity == -1 else head_intensity,
-            expression_intensity=None if expression_intensity == -1 else expression_intensity,
-            on_crop=crops,
-        )
+        with blaming("track does not fit frames"):
+            motion = encode_motion(
+                video,
+                faces,
+                encoder.expression.network,
+                encoder.head_pose.network,
+                encoder.refiner.network,
+                progress.Progress(len(faces)),
+                head_intensity=None if head_intensity == -1 else head_intensity,
+                expression_intensity=None if expression_intensity == -1 else expression_intensity,
+                on_crop=crops,
+            )
         report = describe_motion(motion)
         if len(motion) == 1:
             report += (
@@ -191,6 +194,7 @@ class HunyuanPortraitEditMotion(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         motion: Any,
@@ -276,6 +280,7 @@ class HunyuanPortraitCombineMotions(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         motion_a: Any,
@@ -327,6 +332,7 @@ class HunyuanPortraitSaveMotion(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, motion: Any, filename_prefix: str) -> io.NodeOutput:
         """Save."""
         saved = sockets.expect(motion, Motion, "motion", ENCODE)
@@ -374,6 +380,7 @@ class HunyuanPortraitLoadMotion(io.ComfyNode):
         return "" if motion_file is None else files.file_state(motion_folder.find(motion_file))
 
     @classmethod
+    @checked
     def execute(cls, motion_file: str) -> io.NodeOutput:
         """Load."""
         return io.NodeOutput(load_motion(motion_folder.find(motion_file)))

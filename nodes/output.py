@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from comfy_api.latest import InputImpl, io, ui
+from comfy_api.latest import Input, InputImpl, io, ui
 
 from ..hunyuan_core.config import SamplingConfig
 from ..hunyuan_core.errors import ConfigurationError, ShapeError
@@ -16,6 +16,7 @@ from ..hunyuan_core.paste_back import PasteBack
 from ..hunyuan_core.video import check_writable, write_video
 from ..hunyuan_core.video.timing import read_frame_rate
 from . import types as sockets
+from .checking import checked
 from .comfy_bridge import decoding, images, progress, saving
 from .comfy_bridge import vae as vaes
 from .comfy_bridge.videos import VideoFrames
@@ -114,6 +115,7 @@ class HunyuanPortraitDecode(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, vae: Any, samples: Any, chunk_size: int) -> io.NodeOutput:
         """Decode."""
         latents = decoding.Latents.of(samples)
@@ -160,6 +162,7 @@ class HunyuanPortraitPasteBack(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         frames: Any,
@@ -171,7 +174,7 @@ class HunyuanPortraitPasteBack(io.ComfyNode):
         background: Any = None,
     ) -> io.NodeOutput:
         """Paste."""
-        given = images.ImageFrames(images.images_of(frames, "frames"))
+        given = images.ImageFrames(images.images_of(frames, "frames"), "frames")
         paste = _Paster(portrait, square, feather, colour_match, mask, background, len(given))
         return io.NodeOutput(images.to_image(_counted(paste(given), len(given)), len(given)))
 
@@ -249,6 +252,7 @@ class HunyuanPortraitSaveVideo(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         vae: Any,
@@ -334,7 +338,13 @@ def _corners(square: Any) -> np.ndarray:
             f"square must be one box with x, y, width and height; got a {type(square).__name__}. Connect the square of "
             "'HunyuanPortrait Appearance (IMAdapter)' to it."
         )
-    x, y, width, height = (int(box[key]) for key in ("x", "y", "width", "height"))
+    try:
+        x, y, width, height = (int(box[key]) for key in ("x", "y", "width", "height"))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigurationError(
+            f"square must hold x, y, width and height in pixels; got {dict(box)}. Connect the square of "
+            "'HunyuanPortrait Appearance (IMAdapter)' to it."
+        ) from error
     return np.array([x, y, x + width, y + height])
 
 
@@ -345,18 +355,16 @@ def _one_mask(mask: Any) -> np.ndarray | None:
         shape = tuple(mask.shape) if isinstance(mask, torch.Tensor) else type(mask).__name__
         raise ConfigurationError(f"mask must be a MASK (1, height, width); got {shape}. Connect a mask output.")
     if mask.ndim == 3 and len(mask) != 1:
-        raise ConfigurationError(f"mask takes one mask for all frames; got {len(mask)}. Pick one of them.")
+        raise ConfigurationError(f"mask takes one mask for all frames; got {len(mask)}. Connect a single one.")
     return mask.reshape(mask.shape[-2:]).float().cpu().numpy()
 
 
 def _driving_frames(driving: Any) -> VideoFrames:
-    video = images.frames_of(driving, "driving")
-    if not isinstance(video, VideoFrames):
-        raise ConfigurationError(
-            "driving got pictures, which have neither times nor audio; connect 'Load Video', or 'Create Video' with "
-            "the frame rate."
-        )
-    return video
+    if not isinstance(driving, Input.Video):
+        is_image = isinstance(driving, torch.Tensor)
+        found = "pictures, which have neither times nor audio" if is_image else f"a {type(driving).__name__}"
+        raise ConfigurationError(f"driving got {found}; connect 'Load Video', or 'Create Video' with the frame rate.")
+    return VideoFrames(driving, "driving")
 
 
 def _timing(video: VideoFrames, num_frames: int, fps: float) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -13,6 +13,7 @@ from ..hunyuan_core.pose.keypoints import WholeBody, WholeBodyDetector
 from ..hunyuan_core.pose.openpose import read_openpose
 from ..hunyuan_core.pose.sequence import draw_aligned, find_poses, largest
 from . import types as sockets
+from .checking import blaming, checked
 from .comfy_bridge import images, progress
 
 MAX_PREVIEWS = 8
@@ -75,6 +76,7 @@ class HunyuanPortraitAlignPose(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         crop: Any,
@@ -102,7 +104,8 @@ class HunyuanPortraitAlignPose(io.ComfyNode):
             )
             video = images.frames_of(frames, "frames")
             find = progress.Progress(len(video))
-            portrait, poses = find_poses(reference, video, detector, lambda number: find(number + 1))
+            with blaming("crop"):
+                portrait, poses = find_poses(reference, video, detector, lambda number: find(number + 1))
         elif given == ["portrait_keypoints", "driving_keypoints"]:
             portrait = _portrait_pose(portrait_keypoints, height, width)
             poses = [largest(frame.people) for frame in read_openpose(driving_keypoints, "driving_keypoints")]
@@ -112,21 +115,25 @@ class HunyuanPortraitAlignPose(io.ComfyNode):
                 f"frames, or portrait_keypoints with driving_keypoints, or none of the four for a black pose."
             )
         show = progress.Progress(len(poses))
-        drawn = draw_aligned(
-            portrait,
-            poses,
-            height,
-            width,
-            is_cross_reenactment=cross_reenactment,
-            on_frame=lambda number: show(number + 1),
-        )
+        with blaming("crop and frames" if "frames" in given else " and ".join(given)):
+            drawn = draw_aligned(
+                portrait,
+                poses,
+                height,
+                width,
+                is_cross_reenactment=cross_reenactment,
+                on_frame=lambda number: show(number + 1),
+            )
         return _output(images.to_image(drawn, len(poses)), cls)
 
 
 def _portrait_pose(keypoints: Any, height: int, width: int) -> WholeBody:
     frames = read_openpose(keypoints, "portrait_keypoints")
     if len(frames) != 1:
-        raise ShapeError(f"portrait_keypoints must belong to one picture, the crop; got {len(frames)} frames.")
+        raise ShapeError(
+            f"portrait_keypoints must belong to one picture, the crop; got {len(frames)} frames. Run the keypoint node "
+            "on the crop alone."
+        )
     (frame,) = frames
     if (frame.height, frame.width) != (height, width):
         raise ShapeError(

@@ -11,6 +11,7 @@ from ..hunyuan_core import data
 from ..hunyuan_core.config import SamplingConfig
 from ..hunyuan_core.models.memory import MemoryMode
 from . import types as sockets
+from .checking import checked
 from .comfy_bridge.guider import PADDING_KEY, PortraitGuider, PortraitVideo, sample_euler, schedule
 from .comfy_bridge.images import images_of
 from .comfy_bridge.memory import ManagedNetwork
@@ -208,6 +209,7 @@ class HunyuanPortraitSampler(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         model: object,
@@ -253,6 +255,7 @@ class HunyuanPortraitGuider(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         model: object,
@@ -286,6 +289,7 @@ class HunyuanPortraitSigmas(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, steps: int, strength: float) -> io.NodeOutput:
         """Give the noise levels."""
         return io.NodeOutput(schedule(steps, strength))

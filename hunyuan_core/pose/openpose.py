@@ -52,7 +52,8 @@ def read_openpose(frames: object, source: str) -> list[OpenPoseFrame]:
     """
     if not isinstance(frames, Sequence) or isinstance(frames, str) or not frames:
         raise ConfigurationError(
-            f"{source} must be a list with the OpenPose keypoints of at least one frame; got {_short(frames)}."
+            f"{source} must be a list with the OpenPose keypoints of at least one frame; got {_short(frames)}. Connect "
+            "a node such as SDPose or DWPose."
         )
     return [_frame(frame, f"{source}, frame {number}") for number, frame in enumerate(frames)]
 
@@ -65,7 +66,8 @@ def _frame(frame: object, source: str) -> OpenPoseFrame:
         )
     height, width, people = frame["canvas_height"], frame["canvas_width"], frame["people"]
     is_read = all(isinstance(size, int) and size > 0 for size in (height, width))
-    if not is_read or not all(isinstance(person, Mapping) for person in people):
+    are_people = isinstance(people, Sequence) and all(isinstance(person, Mapping) for person in people)
+    if not (is_read and are_people):
         raise ConfigurationError(
             f"{source} must have a canvas in whole pixels and a dict for each person; got {width!r}×{height!r} and "
             f"{_short(people)}."

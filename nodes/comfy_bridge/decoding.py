@@ -41,6 +41,7 @@ class Latents:
 
         Raises:
             ConfigurationError: If it is something else, or holds nothing but padding.
+            HunyuanPortraitError: If it is not finite.
             ShapeError: If its samples are not those of SVD.
         """
         samples = value.get("samples") if isinstance(value, dict) else None
@@ -58,6 +59,11 @@ class Latents:
             raise ConfigurationError(
                 f"samples holds {len(samples)} frames, of which {2 * padding} are padding, so none is left to decode; "
                 "connect the sampler's whole output."
+            )
+        if not samples.isfinite().all():
+            raise HunyuanPortraitError(
+                "samples holds values that are not finite: the sampler before it overflowed, or its inputs are "
+                "damaged; load the UNet with weight_dtype bf16 or fp32."
             )
         return cls(samples, padding, len(samples) - padding)
 
@@ -102,8 +108,14 @@ def decode(vae: Any, latents: Latents, chunk_size: int) -> Iterator[torch.Tensor
                 yield pixels
                 progress.check_interrupted()
         except Exception as error:
-            if chunk_size == 1 or not memory.is_out_of_memory(error):
+            if not memory.is_out_of_memory(error):
                 raise
+            if chunk_size == 1:
+                height, width = latents.size
+                raise memory.out_of_memory(
+                    f"Out of memory with chunk_size 1, a single frame of {width}×{height} pixels: lower size of "
+                    f"'HunyuanPortrait Appearance (IMAdapter)', or choose fp16 as dtype of the vae. ({error})"
+                ) from error
         else:
             return
         # Not before the error is gone, which holds on to what the failed call had made.

@@ -28,7 +28,7 @@ from ...hunyuan_core.sampling import (
     initial_noise,
     karras_sigmas,
 )
-from .memory import ManagedNetwork, free_cache, is_out_of_memory, load
+from .memory import ManagedNetwork, free_cache, is_out_of_memory, load, out_of_memory
 from .model import choose_memory_mode, expect_portrait_model
 from .progress import Progress, check_interrupted, say
 
@@ -217,8 +217,14 @@ class _CarefulPredictor:
             try:
                 return self._predictor(x, timestep, frames, branches)
             except Exception as error:
-                if not is_out_of_memory(error) or self._predictor.memory_mode is MemoryMode.ONE_BRANCH_CHUNKED:
+                if not is_out_of_memory(error):
                     raise
+                if self._predictor.memory_mode is MemoryMode.ONE_BRANCH_CHUNKED:
+                    raise out_of_memory(
+                        f"Out of memory with {len(frames)} frames at a time, in the mode that needs least: lower "
+                        "context_window, or size of 'HunyuanPortrait Appearance (IMAdapter)', or choose an fp8 "
+                        f"weight_dtype where the UNet is loaded. ({error})"
+                    ) from error
             # Outside the handler, where the error no longer holds the failed call's tensors.
             self._predictor.memory_mode = MemoryMode(self._predictor.memory_mode + 1)
             free_cache()

@@ -26,18 +26,29 @@ class Frames(Protocol):
 
 
 class ImageFrames:
-    """The pictures of an IMAGE: (T, H, W, C) float in [0, 1], rounded to 8 bits one at a time."""
+    """The pictures of an IMAGE, rounded to 8 bits one at a time.
 
-    def __init__(self, images: torch.Tensor) -> None:
+    Args:
+        images: (T, H, W, 3) float in [0, 1].
+        socket: Where they arrived.
+    """
+
+    def __init__(self, images: torch.Tensor, socket: str) -> None:
         self._images = images
+        self._socket = socket
 
     def __len__(self) -> int:
         """Count the pictures."""
         return len(self._images)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Go through the pictures."""
-        for image in self._images:
+        """Go through the pictures.
+
+        Raises:
+            MediaError: If one is not finite; names the input and the picture.
+        """
+        for number, image in enumerate(self._images):
+            check_finite(image, self._socket, number)
             yield to_uint8(image)
 
 
@@ -52,19 +63,25 @@ def frames_of(value: object, socket: str) -> Frames:
     if isinstance(value, Input.Video):
         from .videos import VideoFrames
 
-        return VideoFrames(value)
-    return ImageFrames(images_of(value, socket))
+        return VideoFrames(value, socket)
+    return ImageFrames(images_of(value, socket, takes_video=True), socket)
 
 
-def images_of(value: object, socket: str) -> torch.Tensor:
+def images_of(value: object, socket: str, *, takes_video: bool = False) -> torch.Tensor:
     """Check an IMAGE: (T, H, W, 3) float in [0, 1].
+
+    Args:
+        takes_video: What a message says of the socket.
 
     Raises:
         MediaError: If it is something else or empty; names the input.
     """
     if not isinstance(value, torch.Tensor) or value.ndim != 4 or value.shape[-1] < 3:
         shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-        raise MediaError(f"{socket} must be an IMAGE (frames, height, width, 3); got {shape}. Connect an image output.")
+        raise MediaError(
+            f"{socket} must be an IMAGE (frames, height, width, 3){' or a VIDEO' if takes_video else ''}; got {shape}. "
+            f"Connect an image {'or video ' if takes_video else ''}output."
+        )
     if 0 in value.shape:
         raise MediaError(f"{socket} holds no picture (shape {tuple(value.shape)}); check the node before it.")
     return value[..., :3]
@@ -74,12 +91,26 @@ def one_image(value: object, socket: str) -> np.ndarray:
     """Read a single picture as (H, W, 3) uint8 RGB.
 
     Raises:
-        MediaError: If there are several, or it is no picture.
+        MediaError: If there are several, or it is no picture, or not finite.
     """
     images = images_of(value, socket)
     if len(images) != 1:
         raise MediaError(f"{socket} takes one picture; got {len(images)}. Pick one with 'Get Image from Batch'.")
+    check_finite(images[0], socket, 0)
     return to_uint8(images[0])
+
+
+def check_finite(image: torch.Tensor, socket: str, number: int) -> None:
+    """Refuse what an overflow in another node has left, which would come out as black.
+
+    Raises:
+        MediaError: Names the input and the picture.
+    """
+    if not image.isfinite().all():
+        raise MediaError(
+            f"{socket} holds values in picture {number} that are not finite; check the node before it, such as a VAE "
+            "that overflows in half precision (start ComfyUI with --fp32-vae)."
+        )
 
 
 def to_uint8(image: torch.Tensor) -> np.ndarray:

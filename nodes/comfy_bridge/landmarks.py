@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -34,13 +34,18 @@ def landmark_faces(value: object, num_frames: int, height: int, width: int) -> G
         raise ConfigurationError(
             f"landmarks got a {type(value).__name__}; connect 'Detect Face Landmarks (MediaPipe)' to it."
         )
-    if tuple(value["image_size"]) != (height, width):
-        found = "×".join(str(size) for size in value["image_size"][::-1])
+    frames, size = value["frames"], value["image_size"]
+    is_list = isinstance(frames, Sequence) and all(isinstance(faces, Sequence) for faces in frames)
+    if not is_list or not isinstance(size, Sequence) or len(size) != 2:
+        raise ConfigurationError(
+            "landmarks must hold a list of faces for each frame, and height and width under image_size; connect "
+            "'Detect Face Landmarks (MediaPipe)' to it."
+        )
+    if tuple(size) != (height, width):
         raise ShapeError(
-            f"landmarks were found in pictures of {found} pixels, but frames has {width}×{height}; "
+            f"landmarks were found in pictures of {size[1]}×{size[0]} pixels, but frames has {width}×{height}; "
             f"connect the same pictures to both nodes."
         )
-    frames = value["frames"]
     _check_count("landmarks", len(frames), num_frames)
     return GivenFaces([[_from_mesh(face) for face in faces] for faces in frames])
 
@@ -74,10 +79,17 @@ def box_faces(value: object, num_frames: int) -> GivenFaces:
     return GivenFaces([[_from_box(box) for box in boxes] for boxes in value])
 
 
-def _from_mesh(face: Mapping[str, object]) -> Face:
-    mesh = np.asarray(face["landmarks_xy"], dtype=np.float64)
-    if mesh.ndim != 2 or len(mesh) not in _MESH_POINTS or mesh.shape[1] < 2:
-        raise ShapeError(f"landmarks must have 478 points (x, y) for each face; got {mesh.shape}; use MediaPipe's.")
+def _from_mesh(face: object) -> Face:
+    try:
+        mesh = np.asarray(face["landmarks_xy"] if isinstance(face, Mapping) else None, dtype=np.float64)
+    except (KeyError, TypeError, ValueError):
+        mesh = np.empty(0)
+    points, *axes = mesh.shape or (0,)
+    if points not in _MESH_POINTS or len(axes) != 1 or axes[0] < 2 or not np.isfinite(mesh).all():
+        raise ShapeError(
+            f"landmarks must have 478 points (x, y) for each face, under landmarks_xy; got {mesh.shape}; use "
+            "MediaPipe's."
+        )
     return face_from_mesh(mesh[:, :2])
 
 
@@ -90,6 +102,8 @@ def _from_box(box: object) -> Face:
         raise ConfigurationError(f"boxes must hold x, y, width and height in numbers; got {dict(box)}.") from error
     if not (width > 0 and height > 0):
         raise ConfigurationError(f"boxes holds one of {width:g}×{height:g} pixels; a face needs width and height.")
+    if not np.isfinite((x, y, width, height)).all():
+        raise ConfigurationError(f"boxes must hold x, y, width and height in numbers; got {dict(box)}.")
     corners = as_box((x, y, x + width, y + height))
     return Face(corners, landmarks_in_box(corners))
 

@@ -59,6 +59,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, management.OOM_EXCEPTION) and management.OOM_EXCEPTION is not Exception
 
 
+def out_of_memory(message: str) -> Exception:
+    """Make the error upon which ComfyUI unloads all models."""
+    return management.OOM_EXCEPTION(message)
+
+
 def free_cache() -> None:
     """Give back what failed calls left behind."""
     gc.collect()

@@ -36,21 +36,27 @@ class VideoFrames:
     them, which is 1 level on average and tens at saturated edges. Untagged HD is BT.709 here and BT.601 in core, pixels
     that are not square are shown square, and transparency lies over white, where core drops it.
 
+    Args:
+        socket: Where it arrived.
+
     Raises:
-        MediaError: If the file is missing, damaged, or shows nothing in the part.
+        MediaError: If the file is missing, damaged, or shows nothing in the part; names the input.
     """
 
-    def __init__(self, video: Input.Video) -> None:
+    def __init__(self, video: Input.Video, socket: str = "The VIDEO") -> None:
         self._folder: TemporaryDirectory[str] | None = None
         self._source: VideoSource | None = None
         self._components: Any = None
         if isinstance(video, InputImpl.VideoFromComponents):
             # Its stream source would be an encoded copy.
             self._components = video.get_components()
-            self._images = ImageFrames(images_of(self._components.images, "The VIDEO"))
+            self._images = ImageFrames(images_of(self._components.images, socket), socket)
         else:
             window = _trim_window(video)
-            self._source = open_video(self._as_file(video), part=window if any(window) else None)
+            try:
+                self._source = open_video(self._as_file(video), part=window if any(window) else None)
+            except MediaError as error:
+                raise MediaError(f"{socket}: {error}") from error
 
     def __len__(self) -> int:
         """Count the frames; a file is read through once for that, without conversion to pictures."""

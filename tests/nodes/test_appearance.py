@@ -208,8 +208,8 @@ def test_two_portraits_differ(node: Any, sockets: dict) -> None:
         ({"portrait": torch.zeros(0, 80, 96, 3)}, "portrait holds no picture"),
         ({"portrait": torch.zeros(2, 80, 96, 3)}, "portrait takes one picture; got 2"),
         ({"portrait": torch.zeros(1, 16, 16, 3)}, "lies outside the image of 16×16 pixels"),
-        ({"size": 60}, "size must be a multiple of 8 from 64 to 4096; got 60"),
-        ({"identity_strength": 3.0}, "identity_strength must be from 0 to 2; got 3.0"),
+        ({"size": 68}, "size must be a multiple of 8 from 64 to 4096; got 68"),
+        ({"identity_strength": 3.0}, "identity_strength must be a number from 0 to 2; got 3.0"),
         ({"noise_aug_strength": -1.0}, "noise_aug_strength"),
     ],
 )

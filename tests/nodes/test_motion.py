@@ -176,8 +176,8 @@ def test_cancel_stops_after_a_chunk(module: ModuleType, core: SimpleNamespace, e
         ({"frames": torch.zeros(0, 80, 96, 3)}, "frames holds no picture"),
         ({"frames": torch.zeros(T - 1, 80, 96, 3)}, "track has 27 frames but the video only 26; track it again"),
         ({"frames": torch.zeros(T + 1, 80, 96, 3)}, "more frames than the 27 of the face track; track it again"),
-        ({"head_intensity": 128}, "head_intensity must be from 0 to 127"),
-        ({"expression_intensity": -2}, "expression_intensity must be from 0 to 127"),
+        ({"head_intensity": 128}, "head_intensity must be a whole number from -1 to 127"),
+        ({"expression_intensity": -2}, "expression_intensity must be a whole number from -1 to 127"),
     ],
 )
 def test_bad_inputs_of_encode(

@@ -126,9 +126,9 @@ def test_the_largest_person_comes_first_and_one_without_a_point_is_nobody() -> N
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        ("pose", r"^driving must be a list .* got a str\.$"),
-        ([], r"^driving must be a list .* at least one frame; got a list of 0\.$"),
-        ({}, r"^driving must be a list .* got a dict with nothing in it\.$"),
+        ("pose", r"^driving must be a list .* got a str\. Connect"),
+        ([], r"^driving must be a list .* at least one frame; got a list of 0\. Connect"),
+        ({}, r"^driving must be a list .* got a dict with nothing in it\. Connect"),
         ([frame(), {"people": []}], r"^driving, frame 1 must have .*'canvas_width'.* got a dict with 'people'\.$"),
         ([frame({"pose_keypoints_2d": [1.0] * 10})], r"frame 0, pose_keypoints_2d must be .* for 18 or 25 points"),
         ([frame({"pose_keypoints_2d": [[1.0, 2.0, 1.0]] * 54})], r"pose_keypoints_2d must be a flat list"),
@@ -136,6 +136,7 @@ def test_the_largest_person_comes_first_and_one_without_a_point_is_nobody() -> N
         ([frame({"hand_left_keypoints_2d": 3})], r"hand_left_keypoints_2d .* for 21 points; got a int"),
         ([frame("person")], r"^driving, frame 0 .* person"),
         ([frame() | {"canvas_width": "wide"}], r"^driving, frame 0 .*canvas"),
+        ([frame() | {"people": None}], r"^driving, frame 0 must have .* a dict for each person; got .* a NoneType"),
     ],
 )
 def test_another_format_is_refused(frames: Any, message: str) -> None:

@@ -319,16 +319,20 @@ class HunyuanPortraitLoadAll(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, weights: str | None, **_: object) -> list[str]:
-        """Load again what has changed on the disk."""
-        return [files.file_state(files.find(role)) for role in ALL_FILES] if weights != UNTRAINED else [UNTRAINED]
+    def fingerprint_inputs(cls, weights: str | None, download_missing: bool | None, **_: object) -> list[str]:
+        """Load again what has changed on the disk; with downloads nothing, or their own arrival would count."""
+        if download_missing:
+            return []
+        roles = (files.YOLOFACE,) if weights == UNTRAINED else ALL_FILES
+        return [files.file_state(files.find(role)) for role in roles]
 
     @classmethod
     @checked
     def execute(cls, weights: str, weight_dtype: str, download_missing: bool) -> io.NodeOutput:
         """Load it."""
         if weights == UNTRAINED:
-            paths, arcface = untrained.untrained_files(), None
+            paths = untrained.untrained_files() | files.find_all([files.YOLOFACE], download_missing)
+            arcface = None
         else:
             paths = files.find_all(ALL_FILES, download_missing)
             arcface = DeferredArcFace(paths.get("arcface"), _remedy(files.ARCFACE))
@@ -340,7 +344,7 @@ class HunyuanPortraitLoadAll(io.ComfyNode):
             arcface,
             load_motion_encoder(paths["expression"], paths["head_pose"], paths["refiner"]),
             load_managed("pose_guider", paths["pose_guider"], dtype),
-            DeferredYoloFace(files.find(files.YOLOFACE), _remedy(files.YOLOFACE)),
+            DeferredYoloFace(paths.get("yoloface"), _remedy(files.YOLOFACE)),
         )
 
 

@@ -338,7 +338,25 @@ def test_the_untrained_networks_need_no_file(shop: Shop, models: Path):
     assert arcface is None
     with pytest.raises(shop.errors.WeightsError, match="yoloface"):
         detector.detect(np.zeros((64, 64, 3), np.uint8))
-    assert node.fingerprint_inputs(weights="untrained-tiny") == ["untrained-tiny"]
+    # Once the file is put there, the node that was told so is run again.
+    before = node.fingerprint_inputs(weights="untrained-tiny", weight_dtype="default", download_missing=False)
+    (models / "hunyuan_portrait").mkdir(exist_ok=True)
+    (models / "hunyuan_portrait/yoloface_v5m.pt").write_bytes(b"not opened")
+    assert before != node.fingerprint_inputs(weights="untrained-tiny", weight_dtype="default", download_missing=False)
+
+
+@pytest.mark.usefixtures("hub")
+def test_the_untrained_networks_get_the_face_detector_that_is_wanted(shop: Shop):
+    with pytest.raises(shop.errors.WeightsError, match=r"yoloface_v5m\.pt is not the published file"):
+        shop.node["HunyuanPortraitLoadAll"].execute("untrained-tiny", "default", True)
+
+
+@pytest.mark.usefixtures("hub")
+def test_the_run_after_a_download_loads_nothing_again(shop: Shop, models: Path):
+    given = {"weights": "released", "weight_dtype": "default", "download_missing": True}
+    before = shop.node["HunyuanPortraitLoadAll"].fingerprint_inputs(**given)
+    shop.files.fetch([shop.files.UNET])
+    assert before == shop.node["HunyuanPortraitLoadAll"].fingerprint_inputs(**given)
 
 
 @pytest.mark.usefixtures("all_placed")

@@ -15,22 +15,26 @@ from .appearance import cut_reference, encode_appearance, encode_identity
 from .checkpoints import find_models, load_network
 from .config import ModelConfig, SamplingConfig
 from .data import Appearance, Branch, Face, FaceTrack, Motion, VideoLatents
-from .errors import HunyuanPortraitError, ShapeError
+from .errors import ConfigurationError, HunyuanPortraitError, ShapeError
 from .faces.identity import ArcFace
 from .models import NETWORKS, ExpressionEncoder, HeadPoseEncoder, MotionRefiner, PoseGuider, UNet, build
+from .models.feature_reuse import FeatureReuse
 from .models.predictor import VideoPredictor
 from .models.vae import decode_frames
 from .models.vision import TokenProjection, VisionEncoder
 from .motion import encode_motion, pad_motion_tokens
 from .pose_features import pose_windows
 from .sampling import (
+    SAMPLERS,
+    SCHEDULES,
     Denoiser,
+    ExtrapolatingDenoiser,
     Predictor,
+    SpeedConfig,
     apply_strength,
+    computed_steps,
     context_windows,
     initial_noise,
-    karras_sigmas,
-    sample_euler,
 )
 
 FULL_PRECISION = ("expression", "head_pose", "refiner", "vae")
@@ -156,6 +160,7 @@ class Pipeline:
         on_progress: Callable[[int, int], None] | None = None,
         on_step: Callable[[int, torch.Tensor], None] | None = None,
         resume: tuple[int, torch.Tensor] | None = None,
+        speed: SpeedConfig | None = None,
     ) -> VideoLatents:
         """Sample the latents of the video.
 
@@ -168,17 +173,25 @@ class Pipeline:
             on_step: Called after each step with the number of steps done and the latents,
                 (T + 2 · num_padding_frames, 4, h, w) float32 on the device.
             resume: What ``on_step`` got last in a run that was interrupted, of the same arguments.
+            speed: Approximations; None is none.
 
         Returns:
             The latents, on the CPU.
 
         Raises:
             ShapeError: If the pose images or the latents to resume do not fit the portrait or the motion.
+            ConfigurationError: If a run is to be resumed whose approximations remember earlier steps.
             HunyuanPortraitError: If the result is not finite, as when half precision overflows.
         """
         config = config or SamplingConfig()
         tokens = pad_motion_tokens(motion.tokens, config.num_padding_frames)
-        sigmas = apply_strength(karras_sigmas(config.num_inference_steps), config.strength)
+        speed = speed or SpeedConfig()
+        if resume is not None and speed.has_history:
+            raise ConfigurationError(
+                "A run with dpmpp_2m, unipc, reused features or extrapolated steps cannot go on from latents alone; "
+                "start anew, or leave these out."
+            )
+        sigmas = apply_strength(SCHEDULES[speed.schedule](config.num_inference_steps), config.strength)
         h, w = appearance.image_latents.shape[-2:]
         predictor = VideoPredictor(
             self.unet,
@@ -188,22 +201,27 @@ class Pipeline:
             (config.fps, config.motion_bucket_id, config.noise_aug_strength),
             pose_windows(self.pose_guider, pose_images, h * 8, w * 8, len(motion), config.num_padding_frames),
             config.motion_scale,
+            reuse=FeatureReuse(speed.feature_interval, speed.num_outer_layers) if speed.feature_interval > 1 else None,
         )
         num_done, x = (0, None) if resume is None else resume
         shape = (len(tokens), *appearance.image_latents.shape)
         if x is None:
             latents = appearance.image_latents.to(predictor.device)
-            noise = initial_noise(shape, config.seed).to(latents)
+            noise = initial_noise(shape, config.seed, max(speed.noise_padding - config.num_padding_frames, 0)).to(
+                latents
+            )
             x = latents * self.vae.config.scaling_factor + noise * sigmas[0]
         elif x.shape != shape or not 0 <= num_done < len(sigmas):
             raise ShapeError(
                 f"resume must be latents of shape {shape} after 0 to {len(sigmas) - 1} steps; got {tuple(x.shape)} "
                 f"after {num_done}. Start anew."
             )
-        counted = _counted(predictor, len(tokens), sigmas, config, on_progress, num_done)
-        denoiser = Denoiser(counted, len(tokens), sigmas, config)
+        counted = _counted(predictor, len(tokens), len(sigmas) - 1, config, speed, on_progress, num_done)
+        denoiser = Denoiser(counted, len(tokens), sigmas, config, speed)
+        if speed.extrapolation_interval > 1:
+            denoiser = ExtrapolatingDenoiser(denoiser, sigmas, speed.extrapolation_interval, speed.extrapolation_order)
         callback = None if on_step is None else lambda i, x, _: on_step(i + 1, x)
-        x = sample_euler(denoiser, x.to(predictor.device), sigmas, callback, num_done).cpu()
+        x = SAMPLERS[speed.sampler](denoiser, x.to(predictor.device), sigmas, callback, num_done).cpu()
         check_finite(x, predictor.dtype)
         return VideoLatents(x, config.num_padding_frames)
 
@@ -268,16 +286,18 @@ def default_dtype(device: torch.device) -> torch.dtype:
 def _counted(
     predictor: Predictor,
     num_frames: int,
-    sigmas: torch.Tensor,
+    num_steps: int,
     config: SamplingConfig,
+    speed: SpeedConfig,
     on_progress: Callable[[int, int], None] | None,
     steps_done: int,
 ) -> Predictor:
     """Report each call of a predictor."""
     if on_progress is None:
         return predictor
-    num_windows = len(context_windows(num_frames, config.context_window, config.context_overlap))
-    total = num_windows * (len(sigmas) - 1)
+    windows = context_windows(num_frames, config.context_window, config.context_overlap, is_circular=speed.is_circular)
+    num_windows = len(windows)
+    total = num_windows * len(computed_steps(num_steps, speed.extrapolation_interval, speed.extrapolation_order))
     num_done = num_windows * steps_done
 
     def predict(x: torch.Tensor, timestep: float, frames: Sequence[int], branches: Sequence[Branch]) -> torch.Tensor:

@@ -37,6 +37,7 @@ from .options import (
 )
 from .progress import bar, say, warn
 from .provenance import provenance
+from .speed import add_speed_options, speed_config
 
 UNTRAINED = "untrained-tiny"
 UNTRAINED_REDUCTION = 4
@@ -65,6 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_run_options(parser)
     add_face_options(parser, ("portrait", "driving"))
     add_sampling_options(parser)
+    add_speed_options(parser)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +114,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 def animate(options: argparse.Namespace) -> int:
     """Run the command."""
     # What can fail without a network fails first, and what takes longest comes last.
-    config = sampling_config(options)
+    config, speed = sampling_config(options), speed_config(options)
     check_size(options.size)
     check_faces(options, SUBJECTS)
     check_output(options.out, [options.portrait, options.driving])
@@ -143,7 +145,7 @@ def animate(options: argparse.Namespace) -> int:
         motion = pipeline.encode_motion(video, track, update)
     poses = None if pose_detector is None else _skeletons(options, pose_detector, portrait, face, video, size)
     with bar("Sampling", "window") as update:
-        latents = pipeline.sample(appearance, motion, config, pose_images=poses, on_progress=update)
+        latents = pipeline.sample(appearance, motion, config, pose_images=poses, on_progress=update, speed=speed)
     with bar("Decoding", "frame", len(track)) as update:
         frames = _enlarged(pipeline.decode(latents, config.decode_chunk_size, update), options.size)
         if options.full_resolution:

@@ -20,6 +20,7 @@ from ..faces.detection import FaceChoice, FaceDetector, create_detector, select_
 from ..faces.report import SMALL_FACE, frame_ranges
 from ..faces.tracking import smooth_track, track_faces
 from ..optional import require
+from ..sampling import PRESETS
 from ..video import VideoSource, open_video
 from .progress import bar, say, warn
 
@@ -55,19 +56,22 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
             f"--{field.name.replace('_', '-')}",
             type=kind,
             nargs="+" if is_ramp else None,
-            default=default,
             metavar="SCALE" if is_ramp else "N",
             help=f"{SAMPLING_HELP[field.name]} (default: {default[0] if isinstance(default, tuple) else default})",
         )
 
 
 def sampling_config(options: argparse.Namespace) -> SamplingConfig:
-    """Read SamplingConfig from the options.
+    """Read SamplingConfig from the options: what was given, else the preset's, else the default, noted in the options.
 
     Raises:
         ConfigurationError: If a value is out of range, or a ramp has more than two values.
     """
-    values = {field.name: getattr(options, field.name) for field in fields(SamplingConfig)}
+    base = SamplingConfig() if options.preset is None else PRESETS[options.preset].apply(SamplingConfig())
+    for name, value in vars(base).items():
+        if getattr(options, name) is None:
+            setattr(options, name, list(value) if isinstance(value, tuple) else value)  # for the video's record
+    values = {name: getattr(options, name) for name in vars(base)}
     for name in ("image_guidance_scale", "motion_guidance_scale"):
         if len(values[name]) > 2:
             raise ConfigurationError(f"--{name.replace('_', '-')} takes one value, or a first and a last one.")

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 
 from ..data import Branch
-from ..errors import ShapeError
+from ..errors import ConfigurationError, ShapeError
 from .attention import Context, LayerContext
+from .feature_reuse import FeatureReuse
 from .memory import FEED_FORWARD_CHUNKS, MemoryMode
 from .unet import UNet
 
@@ -84,12 +85,14 @@ class VideoPredictor:
         device, dtype: What to compute on and in; None is the UNet's own, which does not hold where a host moves and
             casts weights layer by layer.
         call: What to call in place of the UNet, with the same arguments.
+        reuse: Keeps deep features between steps; None computes everything in each.
 
     Attributes:
         memory_mode: May be changed between calls.
 
     Raises:
         ShapeError: If the tokens' width is not the UNet's.
+        ConfigurationError: If more layers are to run on kept features than the UNet has.
     """
 
     def __init__(
@@ -106,14 +109,20 @@ class VideoPredictor:
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
         call: Callable[..., torch.Tensor] | None = None,
+        reuse: FeatureReuse | None = None,
     ) -> None:
         width = unet.config.cross_attention_dim
         for name, tokens in (("image_tokens", image_tokens), ("motion_tokens", motion_tokens)):
             if tokens.shape[-1] != width:
                 raise ShapeError(f"{name} must have {width} channels for this UNet; got shape {tuple(tokens.shape)}.")
+        if reuse is not None and reuse.num_outer_layers > unet.num_up_layers:
+            raise ConfigurationError(
+                f"num_outer_layers must be at most {unet.num_up_layers} for this UNet; got {reuse.num_outer_layers}."
+            )
         weight = unet.conv_in.weight
         self.unet = unet
         self.call = unet if call is None else call
+        self.reuse = reuse
         self.device, self.dtype = device or weight.device, dtype or weight.dtype
         self.image_latents = image_latents.to(self.device, self.dtype)
         wide = torch.promote_types(self.dtype, torch.float32)
@@ -157,7 +166,13 @@ class VideoPredictor:
         num_motion_rows = sum(branch >= Branch.MOTION for branch in branches)
         time = torch.tensor([timestep], dtype=self.added_time_ids.dtype, device=self.device)
         context = self.context.window(indices, num_image_rows, num_motion_rows)
-        return self.call(sample, time, self.added_time_ids, context, self._pose(frames, indices))
+        arguments = sample, time, self.added_time_ids, context, self._pose(frames, indices)
+        if self.reuse is None:
+            return self.call(*arguments)
+        deep = self.reuse.take(timestep, frames, branches)
+        v = self.call(*arguments, deep)
+        self.reuse.keep(deep, frames, branches)
+        return v
 
     def _pose(self, frames: Sequence[int], indices: torch.Tensor) -> torch.Tensor | None:
         """Pose features of a window, (1, 1 or n, C₀, h, w)."""

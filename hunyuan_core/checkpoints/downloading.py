@@ -140,8 +140,8 @@ def _check_whole(part: Path, file: ModelFile, remote: _Remote) -> None:
     size = part.stat().st_size
     if size < remote.size:
         raise WeightsError(
-            f"The connection broke off after {size} of {remote.size} bytes of {file.filename}; run the command again "
-            "to go on from there."
+            f"The connection broke off after {size} of {remote.size} bytes of {file.filename}; start the download "
+            "again to go on from there."
         )
     # The tag of a file in Git LFS is its SHA-256; other tags say nothing about the content.
     expected = file.sha256 or (remote.etag if _SHA256.fullmatch(remote.etag) else None)
@@ -150,7 +150,7 @@ def _check_whole(part: Path, file: ModelFile, remote: _Remote) -> None:
         part.unlink()
         raise WeightsError(
             f"What was received as {file.filename} is not the published file (SHA-256 {actual} where {expected} is "
-            "expected), so it was deleted; run the command again, and check HF_ENDPOINT and proxies if that repeats."
+            "expected), so it was deleted; download it again, and check HF_ENDPOINT and proxies if that repeats."
         )
 
 
@@ -236,7 +236,7 @@ class _Hub:
         if status in (401, 403) and file.source.is_gated:
             return (
                 f"{page} is gated and refused {file.remote_filename} (HTTP {status}): accept the licence on that page, "
-                "then log in with `hf auth login` or set HF_TOKEN, and run the command again."
+                "then log in with `hf auth login` or set HF_TOKEN, and start the download again."
             )
         if status in (401, 403):
             return f"{page} refused {file.remote_filename} (HTTP {status}): check the token in HF_TOKEN or `hf auth`."
@@ -248,7 +248,7 @@ class _Hub:
         cause = (str(error) or type(error).__name__).splitlines()[0]
         return (
             f"{file.filename} could not be fetched from {self._endpoint} ({cause}): check the network, proxies and "
-            "HF_ENDPOINT, then run the command again; it goes on where it stopped."
+            "HF_ENDPOINT, then start the download again; it goes on where it stopped."
         )
 
 
@@ -258,7 +258,7 @@ def _local_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            message = f"The disk is full while writing {path}; make room and run the command again."
+            message = f"The disk is full while writing {path}; make room and start the download again."
         else:
             message = f"{path} cannot be written ({error.strerror or error}); check the folder and its permissions."
         raise WeightsError(message) from error

@@ -154,7 +154,7 @@ def resolve(role: Role, value: str) -> Path:
     if path is not None:
         return path
     if role.is_download(value):
-        return fetch([role])[0]
+        return fetch([role], role.input)[0]
     raise WeightsError(_missing(role, value))
 
 
@@ -191,21 +191,25 @@ def file_state(path: Path | None) -> str:
     return f"{path} {state.st_mtime_ns} {state.st_size}"
 
 
-def fetch(roles: Sequence[Role]) -> list[Path]:
+def fetch(roles: Sequence[Role], socket: str) -> list[Path]:
     """Download released files into the models folder; a cancelled download goes on where it stopped the next time.
+
+    Args:
+        socket: The input that asked for it.
 
     Returns:
         The path of each, in their order.
 
     Raises:
-        WeightsError: If a download fails; the others are fetched nonetheless.
+        WeightsError: If a download fails; the others are fetched nonetheless. Says why the first one did, since what
+            is wrong with one is often wrong with all, and lists the others.
     """
     reports = download(_log_licence, main_folder(), files=[role.file for role in roles], on_progress=_Bytes())
-    failures = [
-        f"{role.input}: {report.message}" for role, report in zip(roles, reports, strict=True) if not report.is_ok
-    ]
+    failures = [(role.option, report.message) for role, report in zip(roles, reports, strict=True) if not report.is_ok]
     if failures:
-        raise WeightsError(" ".join(failures))
+        (_, cause), *others = failures
+        also = f" Not fetched either: {', '.join(name for name, _ in others)}." if others else ""
+        raise WeightsError(f"{socket}: {cause}{also}")
     return [report.path for report in reports]
 
 
@@ -221,13 +225,12 @@ def find_all(roles: Sequence[Role], download_missing: bool) -> dict[str, Path]:
     found = {role.file.name: path for role in roles if (path := find(role))}
     missing = [role for role in roles if role.file.name not in found]
     if missing and download_missing:
-        return found | dict(zip((role.file.name for role in missing), fetch(missing), strict=True))
+        return found | dict(zip((role.file.name for role in missing), fetch(missing, "download_missing"), strict=True))
     if any(role.file.is_required for role in missing):
-        names = ", ".join(role.file.filename for role in missing)
+        names = ", ".join(role.option for role in missing)
         raise WeightsError(
             f"Missing weights: {names} not found in {main_folder()}. Turn on download_missing to fetch them "
-            f"({_size(sum(role.file.size for role in missing))}), or run `hunyuan-portrait download --models "
-            f'"{main_folder()}"`, or put them there.'
+            f"({_size(sum(role.file.size for role in missing))}), or put them there; the pack's README says where from."
         )
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ import torch
 
 from ..appearance import check_size
 from ..checkpoints import find_models
-from ..data import Face
+from ..data import Appearance, Face, FaceTrack, Motion
 from ..errors import ConfigurationError
 from ..faces.crops import reference_crop, square_box
+from ..jobs import sample_in
 from ..paste_back import PasteBack
 from ..pipeline import Pipeline
 from ..pose.dwpose import DWPose
 from ..pose.keypoints import WholeBodyDetector
 from ..pose.sequence import draw_skeletons
 from ..video import VideoSource, check_writable, read_image, write_video
+from .job import add_job_option, appearance_parts, face_parts, motion_parts, open_job, remembered
 from .options import (
     DTYPES,
     SUBJECTS,
@@ -64,6 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="O", help="video to write: .mp4 or .mov")
     _add_run_options(parser)
+    add_job_option(parser)
     add_face_options(parser, ("portrait", "driving"))
     add_sampling_options(parser)
     add_speed_options(parser)
@@ -133,19 +137,37 @@ def animate(options: argparse.Namespace) -> int:
     }
     frame_size = portrait.shape[:2] if options.full_resolution else (options.size, options.size)
     check_writable(options.out, size=frame_size, frame_rate=video.frame_rate, **output)
+    job = open_job(options)
 
     detectors = find_detectors(options, SUBJECTS, device)
-    face = find_face(portrait, detectors["portrait"], options, "portrait")
-    track = find_track(video, detectors["driving"], options)
+    face = remembered(
+        job,
+        Face,
+        lambda: face_parts(options, "portrait"),
+        lambda: find_face(portrait, detectors["portrait"], options, "portrait"),
+    )
+    track = remembered(
+        job,
+        FaceTrack,
+        lambda: face_parts(options, "driving"),
+        lambda: find_track(video, detectors["driving"], options),
+    )
     pipeline = _load(options, device)
     size = _working_size(options)
     _tell_of_identity(options, pipeline)
-    appearance = pipeline.encode_appearance(portrait, face, size=size, config=config)
-    with bar("Encoding motion", "frame", len(track)) as update:
-        motion = pipeline.encode_motion(video, track, update)
+    appearance = remembered(
+        job,
+        Appearance,
+        lambda: appearance_parts(options, pipeline, face, size),
+        lambda: pipeline.encode_appearance(portrait, face, size=size, config=config),
+    )
+    motion = remembered(
+        job, Motion, lambda: motion_parts(options, pipeline, track), lambda: _encode_motion(pipeline, video, track)
+    )
     poses = None if pose_detector is None else _skeletons(options, pose_detector, portrait, face, video, size)
+    sample = pipeline.sample if job is None else partial(sample_in, job, pipeline)
     with bar("Sampling", "window") as update:
-        latents = pipeline.sample(appearance, motion, config, pose_images=poses, on_progress=update, speed=speed)
+        latents = sample(appearance, motion, config, pose_images=poses, on_progress=update, speed=speed)
     with bar("Decoding", "frame", len(track)) as update:
         frames = _enlarged(pipeline.decode(latents, config.decode_chunk_size, update), options.size)
         if options.full_resolution:
@@ -153,6 +175,11 @@ def animate(options: argparse.Namespace) -> int:
         write_video(options.out, frames, video.frame_rate, metadata=provenance(options, pipeline), **output)
     print(options.out)
     return 0
+
+
+def _encode_motion(pipeline: Pipeline, video: VideoSource, track: FaceTrack) -> Motion:
+    with bar("Encoding motion", "frame", len(track)) as update:
+        return pipeline.encode_motion(video, track, update)
 
 
 def _tell_of_identity(options: argparse.Namespace, pipeline: Pipeline) -> None:

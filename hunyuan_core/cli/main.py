@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0 done, 1 something failed the check (verify, convert, download), 2 bad input, 130 interrupted.
     """
-    stopped = "Interrupted."
+    options = argparse.Namespace(stopped="Interrupted.")
     try:
         with _stopped_by_signals():
             # Not at module level: these take seconds to import, and an interrupt then should not show a traceback.
@@ -43,7 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for module in (animate, inspect, weights, demo):
                 module.add_commands(commands)
             options = parser.parse_args(arguments)
-            stopped = options.stopped
             return options.run(options)
     except HunyuanPortraitError as error:
         say(f"error: {error}")
@@ -54,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"error: The memory is full ({str(error).partition('. ')[0]}); use a smaller --size or --context-window.")
         return 2
     except KeyboardInterrupt:
-        say(stopped)
+        say(options.stopped)
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has gone; keep Python from complaining once more when it closes the stream.

@@ -13,7 +13,7 @@ from .. import __version__
 from ..checkpoints.integrity import sha256_of
 from ..pipeline import Pipeline
 
-_NOT_SETTINGS = ("portrait", "driving", "out", "models", "run", "stopped")
+_NOT_SETTINGS = ("portrait", "driving", "out", "models", "job", "run", "stopped")
 
 
 def provenance(options: argparse.Namespace, pipeline: Pipeline) -> dict[str, str]:
@@ -34,8 +34,8 @@ def provenance(options: argparse.Namespace, pipeline: Pipeline) -> dict[str, str
         "torch": torch.__version__,
         "computed_on": weight.device.type,
         "computed_in": str(weight.dtype).removeprefix("torch."),
-        "portrait": _fingerprint(options.portrait),
-        "driving": _fingerprint(options.driving),
+        "portrait": fingerprint(options.portrait),
+        "driving": fingerprint(options.driving),
         "options": settings,
     }
     return {
@@ -45,7 +45,7 @@ def provenance(options: argparse.Namespace, pipeline: Pipeline) -> dict[str, str
     }
 
 
-def _fingerprint(path: Path) -> dict[str, str]:
+def fingerprint(path: Path) -> dict[str, str]:
     """Name and SHA-256 of a file; of a folder, the SHA-256 over those of its files in the order of their names."""
     if not path.is_dir():
         return {"name": path.name, "sha256": sha256_of(path)}

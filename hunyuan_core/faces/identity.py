@@ -16,6 +16,9 @@ class ArcFace:
     """The face recognition network whose embedding steers the appearance encoder.
 
     A picture without a face (an animal, a drawing) needs none: its embedding is a vector of zeros.
+
+    Attributes:
+        path: The file that was opened.
     """
 
     input_name = "data"
@@ -28,7 +31,7 @@ class ArcFace:
             MissingDependencyError: If no build of onnxruntime is installed.
             WeightsError: If the file is missing, damaged or another network.
         """
-        self._path = path
+        self.path = path
         self._session = open_onnx(path, "the portrait's identity (ArcFace)")
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         is_arcface = (
@@ -69,7 +72,7 @@ class ArcFace:
         norm = float(np.linalg.norm(embedding))
         if embedding.size != self.embedding_dim or not 0 < norm < np.inf:
             raise WeightsError(
-                f"{self._path} answers with {embedding.size} numbers of norm {norm}, expected {self.embedding_dim} "
+                f"{self.path} answers with {embedding.size} numbers of norm {norm}, expected {self.embedding_dim} "
                 f"of a finite norm above 0; download the file again."
             )
         return embedding / np.float32(norm)

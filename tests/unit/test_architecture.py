@@ -19,6 +19,7 @@ LAYERS = [
     {"models", "faces", "pose", "sampling", "colour_match"},
     {"checkpoints", "video", "paste_back", "motion", "motion_editing", "appearance", "pose_features"},
     {"pipeline", "motion_files", "motion_report", "inspection", "demo", "evaluation"},
+    {"jobs"},
     {"cli", "__init__"},
 ]
 BESIDE = {

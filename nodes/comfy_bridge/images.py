@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -135,8 +134,3 @@ def to_image(frames: Iterable[np.ndarray], count: int | None = None) -> torch.Te
     if result is None:
         raise MediaError("There are no frames to make an image of.")
     return result
-
-
-def frame_rate_of(value: Any) -> Fraction | None:
-    """Rate of a VIDEO in frames per second; None for anything else."""
-    return value.get_frame_rate() if isinstance(value, Input.Video) else None

@@ -65,10 +65,12 @@ def note(
 def all_at_once(without: Iterable[str] = ()) -> str:
     """Say how *Load HunyuanPortrait (all)* gets its files."""
     left_out = set(without)
+    table = _table(file for file in NEEDED_FILES if file.name not in left_out)
+    package = "" if "arcface" in left_out else f"{ONNX}\n\n"
     return (
         "Turn on `download_missing` in **Load HunyuanPortrait (all)** and run: it fetches what is missing (7.9 GB) "
         f"and thereby accepts the licences below. {GATED}, then log in with `hf auth login` or set `HF_TOKEN`. Or put "
-        f"the files into `models/{FOLDER}` yourself:\n\n{_table(f for f in NEEDED_FILES if f.name not in left_out)}\n\n"
+        f"the files into `models/{FOLDER}` yourself:\n\n{table}\n\n{package}"
         "To try the graph in seconds without weights set `weights` to *untrained-tiny*: the picture is then noise, "
         "and `yoloface_v5m.pt` is still needed."
     )
@@ -86,6 +88,10 @@ def one_by_one(files: Iterable[ModelFile], packages: str) -> str:
     )
 
 
+ONNX = (
+    "`arcface.onnx` needs one package more: install `onnxruntime` (or `onnxruntime-gpu`, never both) into ComfyUI's "
+    "Python. Or disconnect `arcface`; the identity is then left out."
+)
 GATED = "SVD's VAE is gated: first accept its licence on its Hugging Face page"
 
 

@@ -108,8 +108,11 @@ class Denoiser:
         ):
             v = self.predict(x[frames] * scale_in, 0.25 * math.log(sigma), frames, tuple(weights))
             blended = torch.einsum("b,b...->...", v.new_tensor(list(weights.values()), dtype=x.dtype), v.to(x.dtype))
-            # Not `total[frames] +=`: in a video shorter than the window a frame appears more than once.
-            total.index_add_(0, torch.tensor(frames, device=x.device), blended)
+            indices = torch.tensor(frames, device=x.device)
+            # In a video shorter than the window a frame appears more than once. Once around at a time, because a GPU
+            # adds to one frame in any order, and the result would vary from run to run.
+            for round_, values in zip(indices.split(self.num_frames), blended.split(self.num_frames), strict=True):
+                total.index_add_(0, round_, values)
             for frame in frames:
                 counts[frame] += 1
         v = total / torch.tensor(counts, dtype=x.dtype, device=x.device).view(-1, 1, 1, 1)

@@ -106,10 +106,16 @@ def portrait_patcher(path: Path, weight_dtype: torch.dtype | None) -> comfy.mode
             the device can do; norms and biases keep that type.
 
     Raises:
+        ConfigurationError: If the device cannot hold such weights.
         WeightsError: If the file is missing, damaged, or not a UNet's.
     """
     device, offload_device = management.get_torch_device(), management.unet_offload_device()
     dtype = weight_dtype or management.unet_dtype(device=device)
+    if not management.supports_cast(device, dtype):
+        raise ConfigurationError(
+            f"weight_dtype: {str(dtype).removeprefix('torch.')} is not possible on this device ({device.type}); choose "
+            "default or fp16."
+        )
     compute_dtype = management.unet_manual_cast(dtype, device)
     operations = comfy.ops.pick_operations(dtype, compute_dtype)
     attention = ChosenAttention()

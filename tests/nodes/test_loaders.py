@@ -300,6 +300,18 @@ def test_every_network_is_loaded_by_its_node(shop: Shop):
     assert torch.equal(vae.network.decoder.conv_in.weight, pipeline.vae.decoder.conv_in.weight.half())
 
 
+def test_a_type_that_the_device_cannot_hold_is_refused(
+    shop: Shop, place: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+):
+    import comfy.model_management as management
+
+    place("unet", "hunyuan_portrait/unet.pth")
+    # On a Mac.
+    monkeypatch.setattr(management, "is_device_mps", lambda _: True)
+    with pytest.raises(shop.errors.ConfigurationError, match=r"weight_dtype: float8_e4m3fn is .*; choose default"):
+        shop.node["HunyuanPortraitLoadUNet"].execute("unet.pth", "fp8_e4m3fn")
+
+
 @pytest.mark.usefixtures("all_placed")
 def test_the_whole_model_is_loaded_by_one_node(shop: Shop, models: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

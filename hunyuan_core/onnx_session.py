@@ -17,12 +17,13 @@ _ERRORS_ONLY = 3  # onnxruntime's severity levels: 0 verbose, 1 info, 2 warning,
 _UNWANTED_PROVIDERS = {"TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider", "AzureExecutionProvider"}
 
 
-def open_onnx(path: str | Path, purpose: str) -> InferenceSession:
+def open_onnx(path: str | Path, purpose: str, *, is_cpu_only: bool = False) -> InferenceSession:
     """Open an ONNX file for inference on the best device that the installed onnxruntime knows.
 
     Args:
         path: The ``.onnx`` file.
         purpose: What the file is needed for, as it should read after "is needed for".
+        is_cpu_only: For hosts that share out the GPU's memory and cannot see what a session holds of it.
 
     Raises:
         MissingDependencyError: If neither onnxruntime nor onnxruntime-gpu is installed.
@@ -36,6 +37,8 @@ def open_onnx(path: str | Path, purpose: str) -> InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     providers = [name for name in onnxruntime.get_available_providers() if name not in _UNWANTED_PROVIDERS]
+    if is_cpu_only:
+        providers = ["CPUExecutionProvider"]
     try:
         return onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers)
     except (

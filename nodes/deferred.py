@@ -27,7 +27,7 @@ class DeferredArcFace(ArcFace):
     def embed(self, crop: np.ndarray) -> np.ndarray:
         """Embed an aligned face; see ``ArcFace.embed``, and for the further errors ``ArcFace`` itself."""
         if self._opened is None:
-            self._opened = ArcFace(_existing(*self._deferred))
+            self._opened = ArcFace(_existing(*self._deferred), is_cpu_only=True)
         return self._opened.embed(crop)
 
 

@@ -24,15 +24,18 @@ class ArcFace:
     input_name = "data"
     embedding_dim = 512
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, is_cpu_only: bool = False) -> None:
         """Open ``arcface.onnx``, as published with Arc2Face.
+
+        Args:
+            is_cpu_only: As in ``open_onnx``.
 
         Raises:
             MissingDependencyError: If no build of onnxruntime is installed.
             WeightsError: If the file is missing, damaged or another network.
         """
         self.path = path
-        self._session = open_onnx(path, "the portrait's identity (ArcFace)")
+        self._session = open_onnx(path, "the portrait's identity (ArcFace)", is_cpu_only=is_cpu_only)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         is_arcface = (
             [(value.name, value.type) for value in inputs] == [(self.input_name, "tensor(float)")]

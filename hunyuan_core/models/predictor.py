@@ -13,6 +13,9 @@ from .feature_reuse import FeatureReuse
 from .memory import FEED_FORWARD_CHUNKS, MemoryMode
 from .unet import UNet
 
+MAX_CACHED_FRAMES = 256
+"""Frames of a video up to which keys and values of its motion are kept."""
+
 
 class VideoContext:
     """Keys and values of one video's tokens, projected once and cut to each window.
@@ -36,7 +39,7 @@ class VideoContext:
         image_tokens: torch.Tensor,
         motion_tokens: torch.Tensor,
         motion_scale: float = 1.0,
-        max_cached_frames: int = 256,
+        max_cached_frames: int = MAX_CACHED_FRAMES,
     ) -> None:
         self.attentions = unet.cross_attentions
         self.motion_tokens = motion_tokens
@@ -104,7 +107,7 @@ class VideoPredictor:
         added_time_ids: Sequence[float],
         pose_features: torch.Tensor | Callable[[Sequence[int]], torch.Tensor] | None = None,
         motion_scale: float = 1.0,
-        max_cached_frames: int = 256,
+        max_cached_frames: int = MAX_CACHED_FRAMES,
         *,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,

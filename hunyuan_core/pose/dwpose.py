@@ -42,19 +42,23 @@ class DWPose:
     Args:
         pose_path: ``dw-ll_ucoco_384.onnx``.
         detector_path: ``yolox_l.onnx``; None for pictures that show one person.
+        is_cpu_only: As in ``open_onnx``.
 
     Raises:
         MissingDependencyError: If no onnxruntime is installed.
         WeightsError: If a file is missing, damaged, or another network.
     """
 
-    def __init__(self, pose_path: str | Path, detector_path: str | Path | None = None) -> None:
+    def __init__(
+        self, pose_path: str | Path, detector_path: str | Path | None = None, *, is_cpu_only: bool = False
+    ) -> None:
         simcc = (NUM_POINTS, _SPLIT_RATIO * POSE_WIDTH), (NUM_POINTS, _SPLIT_RATIO * POSE_HEIGHT)
-        self._pose = _open_checked(pose_path, (3, POSE_HEIGHT, POSE_WIDTH), simcc)
+        self._pose = _open_checked(pose_path, (3, POSE_HEIGHT, POSE_WIDTH), simcc, is_cpu_only)
         self._detector: InferenceSession | None = None
         if detector_path is not None:
             candidates = (_NUM_CANDIDATES, 5 + _NUM_CLASSES)
-            self._detector = _open_checked(detector_path, (3, DETECTOR_SIZE, DETECTOR_SIZE), [candidates])
+            shape = (3, DETECTOR_SIZE, DETECTOR_SIZE)
+            self._detector = _open_checked(detector_path, shape, [candidates], is_cpu_only)
 
     def detect(self, image: np.ndarray) -> list[WholeBody]:
         """Find all people.
@@ -189,10 +193,10 @@ def _grid() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _open_checked(
-    path: str | Path, input_shape: tuple[int, ...], output_shapes: Sequence[tuple[int, ...]]
+    path: str | Path, input_shape: tuple[int, ...], output_shapes: Sequence[tuple[int, ...]], is_cpu_only: bool
 ) -> InferenceSession:
     """Open a network and compare its inputs and outputs, without the batch, with what is expected of it."""
-    session = open_onnx(path, "DWPose")
+    session = open_onnx(path, "DWPose", is_cpu_only=is_cpu_only)
     inputs = [value.shape for value in session.get_inputs()]
     outputs = [value.shape for value in session.get_outputs()]
     if not (_fit(inputs, [input_shape]) and _fit(outputs, output_shapes)):

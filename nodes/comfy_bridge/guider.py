@@ -16,7 +16,7 @@ from ...hunyuan_core.data import Appearance, Branch, Motion
 from ...hunyuan_core.errors import ShapeError
 from ...hunyuan_core.models import PoseGuider
 from ...hunyuan_core.models.memory import MemoryMode
-from ...hunyuan_core.models.predictor import VideoPredictor
+from ...hunyuan_core.models.predictor import MAX_CACHED_FRAMES, VideoPredictor
 from ...hunyuan_core.motion import pad_motion_tokens
 from ...hunyuan_core.pipeline import check_finite
 from ...hunyuan_core.pose_features import encode_pose_images
@@ -138,7 +138,7 @@ class PortraitGuider(comfy.samplers.CFGGuider):
         window = self.config.context_window
         mode = self.memory_mode
         if mode is None:
-            mode = choose_memory_mode(self.model_patcher, branches, window, h, w)
+            mode = choose_memory_mode(self.model_patcher, branches, window, self.num_frames, h, w)
         model.num_branches, model.context_window, model.memory_mode = len(branches), window, mode
         weights, activations = self.model_patcher.model_size(), model.memory_required((self.num_frames, 4, h, w))
         self.report = [
@@ -181,18 +181,32 @@ class PortraitGuider(comfy.samplers.CFGGuider):
                 pose_features=pose_features,
             )
 
-        predictor = VideoPredictor(
-            model.diffusion_model,
-            video.appearance.image_tokens,
-            pad_motion_tokens(video.motion.tokens, config.num_padding_frames),
-            video.appearance.image_latents,
-            (config.fps, config.motion_bucket_id, config.noise_aug_strength),
-            self._pose_features,
-            config.motion_scale,
-            device=device,
-            dtype=model.get_dtype_inference(),
-            call=call,
-        )
+        def build(max_cached_frames: int) -> VideoPredictor:
+            return VideoPredictor(
+                model.diffusion_model,
+                video.appearance.image_tokens,
+                pad_motion_tokens(video.motion.tokens, config.num_padding_frames),
+                video.appearance.image_latents,
+                (config.fps, config.motion_bucket_id, config.noise_aug_strength),
+                self._pose_features,
+                config.motion_scale,
+                max_cached_frames,
+                device=device,
+                dtype=model.get_dtype_inference(),
+                call=call,
+            )
+
+        predictor = None
+        try:
+            predictor = build(MAX_CACHED_FRAMES)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        if predictor is None:
+            free_cache()
+            self.report.append("Out of memory; keys and values of the motion are made for each window anew")
+            say(self.report[-1])
+            predictor = build(0)
         predictor.memory_mode = model.memory_mode
         careful = _CarefulPredictor(predictor, self.report)
         return Denoiser(careful, self.num_frames, options["sample_sigmas"].cpu(), config)

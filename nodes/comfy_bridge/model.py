@@ -19,6 +19,7 @@ from ...hunyuan_core.data import Branch
 from ...hunyuan_core.errors import ConfigurationError
 from ...hunyuan_core.models import UNet
 from ...hunyuan_core.models.memory import MemoryMode, context_bytes, peak_activations
+from ...hunyuan_core.models.predictor import MAX_CACHED_FRAMES
 
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 
@@ -76,7 +77,7 @@ class PortraitModel(comfy.model_base.BaseModel):
         num_frames, (h, w) = input_shape[0], input_shape[-2:]
         dtype, config = self.get_dtype_inference(), self.diffusion_model.config
         window = peak_activations(config, self.num_branches, self.context_window, h, w, dtype, self.memory_mode)
-        return window + context_bytes(config, min(num_frames, 256), dtype)
+        return window + context_bytes(config, min(num_frames, MAX_CACHED_FRAMES), dtype)
 
     def _apply_model(
         self,
@@ -167,7 +168,12 @@ def _exact_start(sampling: Any, config: Any) -> nn.Module:
 
 
 def choose_memory_mode(
-    patcher: comfy.model_patcher.ModelPatcher, branches: tuple[Branch, ...], window: int, h: int, w: int
+    patcher: comfy.model_patcher.ModelPatcher,
+    branches: tuple[Branch, ...],
+    window: int,
+    num_frames: int,
+    h: int,
+    w: int,
 ) -> MemoryMode:
     """Choose the fastest mode with which weights and a call fit the device together.
 
@@ -179,6 +185,7 @@ def choose_memory_mode(
     model = patcher.model
     room = management.get_total_memory(device) - management.extra_reserved_memory() - patcher.model_size()
     dtype, config = model.get_dtype_inference(), model.diffusion_model.config
+    room -= context_bytes(config, min(num_frames, MAX_CACHED_FRAMES), dtype)
     for mode in MemoryMode:
         if peak_activations(config, len(branches), window, h, w, dtype, mode) < room:
             return mode

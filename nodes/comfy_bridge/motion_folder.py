@@ -6,7 +6,8 @@ from pathlib import Path
 
 import folder_paths
 
-from ...hunyuan_core.errors import ConfigurationError, MediaError
+from ...hunyuan_core.errors import MediaError
+from . import saving
 
 FOLDER = "hunyuan_portrait"
 """Below the output folder; what is saved elsewhere is not offered for loading."""
@@ -27,15 +28,9 @@ def next_file(prefix: str) -> tuple[Path, str]:
     Raises:
         ConfigurationError: If the prefix leaves the output folder, or has no name.
     """
-    output = Path(folder_paths.get_output_directory()).resolve()
-    place = (output / prefix).resolve()
-    if not prefix.strip() or place == output or not place.is_relative_to(output):
-        raise ConfigurationError(
-            f"filename_prefix must be a name below ComfyUI's output folder, such as '{FOLDER}/motion'; got {prefix!r}."
-        )
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, str(output))
-    filename = f"{name}_{counter:05}_{_SUFFIX}"
-    return Path(folder, filename), (Path(subfolder) / filename).as_posix() + _IN_OUTPUT
+    file = saving.next_file(prefix, _SUFFIX, 0, 0)
+    name = Path(file.shown["subfolder"]) / file.shown["filename"]
+    return file.path, name.as_posix() + _IN_OUTPUT
 
 
 def list_files() -> list[str]:

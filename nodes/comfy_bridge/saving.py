@@ -42,7 +42,7 @@ def next_file(prefix: str, suffix: str, height: int, width: int) -> OutputFile:
     place = (output / prefix).resolve()
     if not prefix.strip() or place == output or not place.is_relative_to(output):
         raise ConfigurationError(
-            f"filename_prefix must be a name below ComfyUI's output folder, such as 'video/HunyuanPortrait'; got "
+            f"filename_prefix must be a name below ComfyUI's output folder, such as 'hunyuan_portrait/result'; got "
             f"{prefix!r}."
         )
     try:

@@ -392,3 +392,26 @@ def test_compiled_it_is_one_graph_for_all_windows_steps_and_videos(
     )
     stage.sample(model=patcher, motion=longer, seed=6)
     assert counter.frame_count == 1
+
+
+def test_memory_that_ends_while_keys_are_made_is_met_by_making_them_later(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = stage.sample()
+    linear = type(stage.patcher.model.diffusion_model.cross_attentions[0].processor.to_k_ip[0])
+    forward, failures = linear.forward, []
+
+    def failing(layer: Any, tokens: torch.Tensor) -> torch.Tensor:
+        # Only the projection of a whole video's tokens has so many frames.
+        if tokens.ndim == 4 and tokens.shape[1] == T + 2 * PADDING:
+            failures.append(1)
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return forward(layer, tokens)
+
+    monkeypatch.setattr(linear, "forward", failing)
+    result = stage.sampler.HunyuanPortraitSampler.execute(
+        **{**stage.sockets(), **SETTINGS, "seed": 5, "steps": STEPS, "strength": 1.0}
+    ).result
+    assert failures
+    assert_near(result[0]["samples"], expected, 2e-5)
+    assert "for each window anew" in result[1]

@@ -99,7 +99,8 @@ def _check(pose_images: np.ndarray | torch.Tensor, height: int, width: int, num_
     if not is_known or shape[1:] != (height, width, 3) or shape[0] not in (1, num_frames):
         raise ShapeError(
             f"pose_images must be ({num_frames}, {height}, {width}, 3), or one image for all frames, of uint8 or as a "
-            f"tensor in [0, 1]; got {shape} {getattr(pose_images, 'dtype', type(pose_images).__name__)}."
+            f"tensor in [0, 1]; got {shape} {getattr(pose_images, 'dtype', type(pose_images).__name__)}. Scale or cut "
+            "them."
         )
 
 

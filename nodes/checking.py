@@ -11,7 +11,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..hunyuan_core.errors import ConfigurationError, FaceNotFoundError, ShapeError, WeightsError
+from ..hunyuan_core.errors import ConfigurationError, FaceNotFoundError, HunyuanPortraitError, ShapeError, WeightsError
+
+USUAL = (ConfigurationError, FaceNotFoundError, ShapeError, WeightsError)
+"""All but those of reading a picture or a video, which name the file."""
 
 
 def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
@@ -36,11 +39,15 @@ def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutpu
 
 
 @contextmanager
-def blaming(inputs: str) -> Iterator[None]:
-    """Put the name of the input at fault before the core's message."""
+def blaming(inputs: str, kinds: tuple[type[HunyuanPortraitError], ...] = USUAL) -> Iterator[None]:
+    """Put the name of the input at fault before the core's message.
+
+    Args:
+        kinds: Of the errors that are its fault.
+    """
     try:
         yield
-    except (ConfigurationError, FaceNotFoundError, ShapeError, WeightsError) as error:
+    except kinds as error:
         raise type(error)(f"{inputs}: {error}") from error
 
 

@@ -10,7 +10,7 @@ from ..hunyuan_core.errors import ConfigurationError, WeightsError
 from ..hunyuan_core.faces.detection import create_detector
 from ..hunyuan_core.pose.dwpose import DWPose
 from . import types as sockets
-from .checking import checked
+from .checking import blaming, checked
 from .comfy_bridge import files
 from .loading import Validity, all_valid, file_input
 
@@ -81,7 +81,9 @@ class HunyuanPortraitLoadFaceDetector(io.ComfyNode):
     @checked
     def execute(cls, detector: str, model_name: str) -> io.NodeOutput:
         """Load it."""
-        return io.NodeOutput(create_detector(detector, model_path=model_path(detector, model_name)))
+        path = model_path(detector, model_name)
+        with blaming("model_name"):
+            return io.NodeOutput(create_detector(detector, model_path=path))
 
 
 class HunyuanPortraitLoadPoseDetector(io.ComfyNode):
@@ -129,7 +131,9 @@ class HunyuanPortraitLoadPoseDetector(io.ComfyNode):
     def execute(cls, detector_name: str, pose_name: str) -> io.NodeOutput:
         """Load it."""
         detector = None if detector_name == WHOLE_PICTURE else files.resolve(files.PERSON_DETECTOR, detector_name)
-        return io.NodeOutput(DWPose(files.resolve(files.POSE_ESTIMATOR, pose_name), detector))
+        path = files.resolve(files.POSE_ESTIMATOR, pose_name)
+        with blaming("detector_name or pose_name"):
+            return io.NodeOutput(DWPose(path, detector, is_cpu_only=True))
 
 
 def model_path(detector: str, name: str) -> Path | None:

@@ -194,7 +194,9 @@ def _source(
             f"turn the box by hand off)."
         )
     if box is not None and (box[0] == box[2] or box[1] == box[3]):
-        raise ConfigurationError("box_width and box_height must both be above 0, or both 0 for no box by hand.")
+        raise ConfigurationError(
+            "box_width and box_height must both be above 0, or both 0 for no box by hand; change one."
+        )
     first = next(iter(video), None)
     if first is None:
         raise MediaError("frames holds no picture; check the video.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..hunyuan_core.errors import WeightsError
 from ..hunyuan_core.faces.identity import ArcFace
 from . import types as sockets
-from .checking import checked
+from .checking import blaming, checked
 from .comfy_bridge import files, model, untrained, vae
 from .deferred import DeferredArcFace, DeferredYoloFace
 from .detectors import HunyuanPortraitLoadFaceDetector, HunyuanPortraitLoadPoseDetector
@@ -63,7 +64,9 @@ class HunyuanPortraitLoadUNet(io.ComfyNode):
     @checked
     def execute(cls, unet_name: str, weight_dtype: str) -> io.NodeOutput:
         """Load it."""
-        return io.NodeOutput(model.portrait_patcher(files.resolve(files.UNET, unet_name), WEIGHT_DTYPES[weight_dtype]))
+        path = files.resolve(files.UNET, unet_name)
+        with blaming("unet_name", (WeightsError,)):
+            return io.NodeOutput(model.portrait_patcher(path, WEIGHT_DTYPES[weight_dtype]))
 
 
 class HunyuanPortraitLoadVAE(io.ComfyNode):
@@ -103,7 +106,9 @@ class HunyuanPortraitLoadVAE(io.ComfyNode):
     @checked
     def execute(cls, vae_name: str, dtype: str) -> io.NodeOutput:
         """Load it."""
-        return io.NodeOutput(vae.portrait_vae(files.resolve(files.VAE, vae_name), chosen_dtype(dtype)))
+        path = files.resolve(files.VAE, vae_name)
+        with blaming("vae_name"):
+            return io.NodeOutput(vae.portrait_vae(path, chosen_dtype(dtype)))
 
 
 class HunyuanPortraitLoadImageEncoder(io.ComfyNode):
@@ -142,7 +147,8 @@ class HunyuanPortraitLoadImageEncoder(io.ComfyNode):
         """Load them."""
         vision = files.resolve(files.VISION, vision_name)
         token_projection = files.resolve(files.TOKEN_PROJECTION, token_projection_name)
-        return io.NodeOutput(load_image_encoder(vision, token_projection, chosen_dtype(dtype)))
+        with blaming("vision_name or token_projection_name"):
+            return io.NodeOutput(load_image_encoder(vision, token_projection, chosen_dtype(dtype)))
 
 
 class HunyuanPortraitLoadArcFace(io.ComfyNode):
@@ -178,7 +184,9 @@ class HunyuanPortraitLoadArcFace(io.ComfyNode):
     @checked
     def execute(cls, arcface_name: str) -> io.NodeOutput:
         """Load it."""
-        return io.NodeOutput(ArcFace(files.resolve(files.ARCFACE, arcface_name)))
+        path = files.resolve(files.ARCFACE, arcface_name)
+        with blaming("arcface_name"):
+            return io.NodeOutput(ArcFace(path, is_cpu_only=True))
 
 
 class HunyuanPortraitLoadMotionEncoder(io.ComfyNode):
@@ -229,7 +237,8 @@ class HunyuanPortraitLoadMotionEncoder(io.ComfyNode):
         expression = files.resolve(files.EXPRESSION, expression_name)
         head_pose = files.resolve(files.HEAD_POSE, head_pose_name)
         refiner = files.resolve(files.REFINER, refiner_name)
-        return io.NodeOutput(load_motion_encoder(expression, head_pose, refiner))
+        with blaming("expression_name, head_pose_name or refiner_name"):
+            return io.NodeOutput(load_motion_encoder(expression, head_pose, refiner))
 
 
 class HunyuanPortraitLoadPoseGuider(io.ComfyNode):
@@ -265,7 +274,8 @@ class HunyuanPortraitLoadPoseGuider(io.ComfyNode):
     def execute(cls, pose_guider_name: str, dtype: str) -> io.NodeOutput:
         """Load it."""
         path = files.resolve(files.POSE_GUIDER, pose_guider_name)
-        return io.NodeOutput(load_managed("pose_guider", path, chosen_dtype(dtype)))
+        with blaming("pose_guider_name"):
+            return io.NodeOutput(load_managed("pose_guider", path, chosen_dtype(dtype)))
 
 
 class HunyuanPortraitLoadAll(io.ComfyNode):

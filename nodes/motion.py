@@ -383,7 +383,9 @@ class HunyuanPortraitLoadMotion(io.ComfyNode):
     @checked
     def execute(cls, motion_file: str) -> io.NodeOutput:
         """Load."""
-        return io.NodeOutput(load_motion(motion_folder.find(motion_file)))
+        path = motion_folder.find(motion_file)
+        with blaming("motion_file", (MediaError,)):
+            return io.NodeOutput(load_motion(path))
 
 
 def _strength(name: str, of_what: str) -> io.Input:

@@ -10,7 +10,7 @@ from ..hunyuan_core.errors import ConfigurationError, FaceNotFoundError, ShapeEr
 from ..hunyuan_core.faces.overlay import evenly_spread
 from ..hunyuan_core.pose.drawing import black_pose
 from ..hunyuan_core.pose.keypoints import WholeBody, WholeBodyDetector
-from ..hunyuan_core.pose.openpose import read_openpose
+from ..hunyuan_core.pose.openpose import OpenPoseFrame, read_openpose
 from ..hunyuan_core.pose.sequence import draw_aligned, find_poses, largest
 from . import types as sockets
 from .checking import blaming, checked
@@ -108,7 +108,7 @@ class HunyuanPortraitAlignPose(io.ComfyNode):
                 portrait, poses = find_poses(reference, video, detector, lambda number: find(number + 1))
         elif given == ["portrait_keypoints", "driving_keypoints"]:
             portrait = _portrait_pose(portrait_keypoints, height, width)
-            poses = [largest(frame.people) for frame in read_openpose(driving_keypoints, "driving_keypoints")]
+            poses = [largest(frame.people) for frame in _read(driving_keypoints, "driving_keypoints")]
         else:
             raise ConfigurationError(
                 f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} connected; connect pose_detector with "
@@ -128,7 +128,7 @@ class HunyuanPortraitAlignPose(io.ComfyNode):
 
 
 def _portrait_pose(keypoints: Any, height: int, width: int) -> WholeBody:
-    frames = read_openpose(keypoints, "portrait_keypoints")
+    frames = _read(keypoints, "portrait_keypoints")
     if len(frames) != 1:
         raise ShapeError(
             f"portrait_keypoints must belong to one picture, the crop; got {len(frames)} frames. Run the keypoint node "
@@ -147,6 +147,13 @@ def _portrait_pose(keypoints: Any, height: int, width: int) -> WholeBody:
             "keypoints for a black pose."
         )
     return portrait
+
+
+def _read(keypoints: Any, socket: str) -> list[OpenPoseFrame]:
+    try:
+        return read_openpose(keypoints, socket)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error} Connect a keypoint node, such as SDPose or DWPose.") from error
 
 
 def _output(pose_images: Any, cls: type[io.ComfyNode]) -> io.NodeOutput:

@@ -13,7 +13,7 @@ from ..hunyuan_core.models.memory import MemoryMode
 from . import types as sockets
 from .checking import checked
 from .comfy_bridge.guider import PADDING_KEY, PortraitGuider, PortraitVideo, sample_euler, schedule
-from .comfy_bridge.images import images_of
+from .comfy_bridge.images import check_finite, images_of
 from .comfy_bridge.memory import ManagedNetwork
 
 DEFAULTS = SamplingConfig()
@@ -45,7 +45,7 @@ def step_inputs() -> list[io.Input]:
         io.Float.Input(
             "strength",
             default=DEFAULTS.strength,
-            min=0.0,
+            min=0.01,
             max=1.0,
             step=0.01,
             tooltip="Share of the steps that run, above 0 to 1. Below 1 the video starts nearer to the still portrait.",
@@ -168,6 +168,8 @@ def make_guider(
 ) -> PortraitGuider:
     """Check the sockets and put the video together."""
     poses = None if pose_images is None else images_of(pose_images, "pose_images")
+    for number, image in enumerate([] if poses is None else poses):
+        check_finite(image, "pose_images", number)
     video = PortraitVideo(
         sockets.expect(appearance, data.Appearance, "appearance", "HunyuanPortrait Appearance (IMAdapter)"),
         sockets.expect(motion, data.Motion, "motion", "HunyuanPortrait Motion Features"),

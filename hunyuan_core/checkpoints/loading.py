@@ -57,7 +57,7 @@ def read_config(name: str, path: str | Path) -> ModelConfig:
         remedy = (
             f"This looks like {Path(actual.filename).name}, {actual.purpose}: put the right file in its place."
             if actual and is_other
-            else "Save the file again with `save_network`."
+            else "Choose another file, or save this one again with `save_network`."
         )
         raise WeightsError(f"{path} carries a configuration that cannot be used: {error} {remedy}") from error
 

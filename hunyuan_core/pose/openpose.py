@@ -52,8 +52,7 @@ def read_openpose(frames: object, source: str) -> list[OpenPoseFrame]:
     """
     if not isinstance(frames, Sequence) or isinstance(frames, str) or not frames:
         raise ConfigurationError(
-            f"{source} must be a list with the OpenPose keypoints of at least one frame; got {_short(frames)}. Connect "
-            "a node such as SDPose or DWPose."
+            f"{source} must be a list with the OpenPose keypoints of at least one frame; got {_short(frames)}."
         )
     return [_frame(frame, f"{source}, frame {number}") for number, frame in enumerate(frames)]
 

@@ -14,6 +14,7 @@ from ...hunyuan_core.faces.mediapipe_backend import face_from_mesh
 from ...hunyuan_core.faces.validation import as_box
 
 _MESH_POINTS = (468, 478)
+_REMEDY = "Connect 'Bounding Box' or the boxes of a detection node."
 
 
 def landmark_faces(value: object, num_frames: int, height: int, width: int) -> GivenFaces:
@@ -75,7 +76,9 @@ def box_faces(value: object, num_frames: int) -> GivenFaces:
     _check_count("boxes", len(value), num_frames)
     for boxes in value:
         if not isinstance(boxes, list | tuple):
-            raise ConfigurationError(f"boxes must hold a list of boxes for each frame; got {_described(boxes)}.")
+            raise ConfigurationError(
+                f"boxes must hold a list of boxes for each frame; got {_described(boxes)}. {_REMEDY}"
+            )
     return GivenFaces([[_from_box(box) for box in boxes] for boxes in value])
 
 
@@ -95,15 +98,19 @@ def _from_mesh(face: object) -> Face:
 
 def _from_box(box: object) -> Face:
     if not isinstance(box, Mapping) or not {"x", "y", "width", "height"} <= box.keys():
-        raise ConfigurationError(f"boxes must hold x, y, width and height for each face; got {_described(box)}.")
+        raise ConfigurationError(
+            f"boxes must hold x, y, width and height for each face; got {_described(box)}. {_REMEDY}"
+        )
     try:
         x, y, width, height = (float(box[key]) for key in ("x", "y", "width", "height"))
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"boxes must hold x, y, width and height in numbers; got {dict(box)}.") from error
-    if not (width > 0 and height > 0):
-        raise ConfigurationError(f"boxes holds one of {width:g}×{height:g} pixels; a face needs width and height.")
+    except (TypeError, ValueError):
+        x = y = width = height = np.nan
     if not np.isfinite((x, y, width, height)).all():
-        raise ConfigurationError(f"boxes must hold x, y, width and height in numbers; got {dict(box)}.")
+        raise ConfigurationError(f"boxes must hold x, y, width and height in numbers; got {dict(box)}. {_REMEDY}")
+    if not (width > 0 and height > 0):
+        raise ConfigurationError(
+            f"boxes holds one of {width:g}×{height:g} pixels; a face needs width and height. {_REMEDY}"
+        )
     corners = as_box((x, y, x + width, y + height))
     return Face(corners, landmarks_in_box(corners))
 

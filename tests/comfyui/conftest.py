@@ -87,6 +87,15 @@ def server(start_server: Callable[..., Server]) -> Iterator[Server]:
     shutil.copy(server.base / "comfyui.log", BUILD / "server.log")
 
 
+@pytest.fixture(scope="session")
+def strange_server(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A ComfyUI with previews, in which other people's nodes hand over anything (see ``strangers``)."""
+    paths = tmp_path_factory.mktemp("paths") / "extra_model_paths.yaml"
+    paths.write_text(json.dumps({"strangers": {"custom_nodes": str(Path(__file__).parent / "strangers")}}))
+    # What a run does not need stays cached for the next one.
+    return start_server("--cache-classic", "--preview-method", "latent2rgb", "--extra-model-paths-config", str(paths))
+
+
 @pytest.fixture
 def client(server: Server) -> Client:
     """A user of the shared ComfyUI whom nobody else's messages reach."""

@@ -139,7 +139,9 @@ def until_end(events: Any) -> list[Any]:
 
 
 def cancel(client: Client, prompt: dict[str, Any], count: Callable[[], int]) -> tuple[Result, int, float]:
-    """Start a run, cancel it in the middle of its third unit of work, and wait for its end.
+    """Start a run, cancel it in the middle of its fourth unit of work, and wait for its end.
+
+    Of a sampler that is the first of the three windows of its second step: to wait for the step's end would show.
 
     Args:
         count: How many units of work have begun in the server.
@@ -150,8 +152,8 @@ def cancel(client: Client, prompt: dict[str, Any], count: Callable[[], int]) -> 
     before = count()
     prompt_id = client.queue(prompt)
     deadline = time.monotonic() + 60
-    while count() < before + 3:
-        assert time.monotonic() < deadline, "the run did not get to its third unit of work"
+    while count() < before + 4:
+        assert time.monotonic() < deadline, "the run did not get to its fourth unit of work"
         time.sleep(0.02)
     reached = count()
     client.interrupt()

@@ -56,7 +56,11 @@ def half_precision() -> torch.dtype:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device's memory is full."""
-    return isinstance(error, management.OOM_EXCEPTION) and management.OOM_EXCEPTION is not Exception
+    if management.OOM_EXCEPTION is Exception:  # a PyTorch without the error, so any would do
+        return False
+    # Newer cores know further forms of it.
+    is_oom = getattr(management, "is_oom", None)
+    return is_oom(error) if is_oom is not None else isinstance(error, management.OOM_EXCEPTION)
 
 
 def out_of_memory(message: str) -> Exception:

@@ -74,5 +74,8 @@ comfyui: dev
 	$(COMFYUI)/env/bin/python $${COMFYUI_PATH:-$(COMFYUI)/ComfyUI}/main.py --cpu --port $(PORT) \
 		--base-directory $(CURDIR)/$(COMFYUI) --database-url sqlite:///$(CURDIR)/$(COMFYUI)/user/comfyui.db
 
+# Models that somebody put there for trying by hand stay: they are gigabytes.
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) dist *.egg-info
+	find build -mindepth 1 -maxdepth 1 ! -name comfyui -exec rm -rf {} + 2>/dev/null || true
+	find $(COMFYUI) -mindepth 1 -maxdepth 1 ! -name models -exec rm -rf {} + 2>/dev/null || true

@@ -122,7 +122,14 @@ const commands = {
   // Show the whole graph with its pictures and videos loaded.
   async show() {
     await closePanel();
-    await page.evaluate(() => app.extensionManager.command.execute("Comfy.Canvas.FitView"));
+    await page.evaluate(() => {
+      const boxes = [...app.graph.nodes, ...app.graph.groups].map((item) => item.boundingRect ?? item._bounding);
+      const [left, top] = [0, 1].map((axis) => Math.min(...boxes.map((box) => box[axis])));
+      const [right, bottom] = [0, 1].map((axis) => Math.max(...boxes.map((box) => box[axis] + box[axis + 2])));
+      // ComfyUI's own "fit view" leaves a quarter of the width empty.
+      app.canvas.ds.fitToBounds([left, top, right - left, bottom - top], { zoom: 0.92 });
+      app.canvas.setDirty(true, true);
+    });
     await page.waitForFunction(() => [...document.querySelectorAll("video")].every((video) => video.readyState >= 2));
     await page.waitForTimeout(1000);
     return page.evaluate(() => document.querySelectorAll("video").length);

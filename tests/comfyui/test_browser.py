@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ from .videos import read_facts
 # No test can have these: what they are is checked when they are read. The frontend offers to download them.
 ABSENT = {"missing model yoloface_v5m.pt", "missing model yolox_l.onnx"}
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+
+
+@pytest.fixture(scope="session")
+def server(start_server: Callable[..., Server]) -> Server:
+    """A ComfyUI that runs every node each time; else those that another workflow has alike would show nothing."""
+    return start_server("--cache-none")
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -38,8 +45,9 @@ def test_a_dropped_workflow_is_its_api_twin_and_runs(
     assert browser.prompt()["output"] == adaptation.apply(api)
     end = browser.run()
     assert end["event"] == "execution_success", end["detail"]
-    saved = server.client.wait(end["detail"]["prompt_id"]).saved()
-    videos = [name for _, name in saved if name.endswith((".mp4", ".mov"))]
+    result = server.client.wait(end["detail"]["prompt_id"])
+    assert not result.cached
+    videos = [name for _, name in result.saved() if name.endswith((".mp4", ".mov"))]
     assert videos
     for name in videos:
         assert read_facts(server.output / name).num_frames == driver.num_frames
@@ -47,6 +55,17 @@ def test_a_dropped_workflow_is_its_api_twin_and_runs(
     browser.screenshot(path.stem)
     assert num_videos >= 2  # what was loaded, and what was made
     assert set(browser.problems()) <= ABSENT
+
+
+def test_an_unknown_node_would_be_seen(browser: Browser, tmp_path: Path) -> None:
+    workflow = json.loads((ROOT / "workflows" / "portrait_basic.json").read_text())
+    workflow["nodes"][-1]["type"] = "HunyuanPortraitNobody"
+    path = tmp_path / "unknown.json"
+    path.write_text(json.dumps(workflow))
+    browser.drop(path)
+    unknown, overlay = browser.problems()
+    assert unknown == "no node HunyuanPortraitNobody"
+    assert "Missing Node Packs" in overlay
 
 
 def test_templates_list_the_pack_and_open(browser: Browser) -> None:

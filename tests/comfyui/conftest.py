@@ -109,9 +109,12 @@ def pack_nodes(server: Server) -> dict[str, dict[str, Any]]:
     return {name: node for name, node in server.client.object_info().items() if node["python_module"] == module}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(server: Server) -> Iterator[Browser]:
-    """A headless Chromium with the shared ComfyUI opened in it; screenshots go to ``build/comfyui/screenshots``."""
+    """A headless Chromium with the shared ComfyUI opened in it; screenshots go to ``build/comfyui/screenshots``.
+
+    Closed with its tests: a page without a GPU draws all the time.
+    """
     missing = prepare_browser()
     if missing:
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)

@@ -142,8 +142,9 @@ class PortraitGuider(comfy.samplers.CFGGuider):
         model.num_branches, model.context_window, model.memory_mode = len(branches), window, mode
         weights, activations = self.model_patcher.model_size(), model.memory_required((self.num_frames, 4, h, w))
         self.report = [
-            f"{self.num_frames} frames in {self.num_windows} windows; expected memory {weights / _GIB:.1f} GiB of "
-            f"weights and {activations / _GIB:.1f} GiB to compute with ({_MODE_NAMES[mode]})"
+            f"{len(self.video.motion)} frames and 2×{self.config.num_padding_frames} of padding in {self.num_windows} "
+            f"windows; expected memory {weights / _GIB:.1f} GiB of weights and {activations / _GIB:.1f} GiB to compute "
+            f"with ({_MODE_NAMES[mode]})"
         ]
         say(self.report[0])
         video = self.video

@@ -13,7 +13,7 @@ from PIL import Image
 from .adaptation import adapt
 from .client import Client, Result
 from .server import Server
-from .small_graph import NUM_FRAMES, SIZE, node, prompt_for, small_graph, tensor
+from .small_graph import NUM_FRAMES, PADDING, SIZE, node, prompt_for, small_graph, tensor
 from .videos import read_facts
 
 STEPS = 4
@@ -185,7 +185,7 @@ def test_previews_arrive_while_it_samples(sampling: list[Any]) -> None:
 def test_memory_is_told_before_the_first_step_and_time_after_it(sampling: list[Any]) -> None:
     of_sampler = [(place, text) for place, name, text in texts(sampling) if name == "sampler"]
     (memory_at, memory_text), *rest = of_sampler
-    assert "7 frames in 3 windows; expected memory" in memory_text
+    assert f"{NUM_FRAMES} frames and 2×{PADDING} of padding in 3 windows; expected memory" in memory_text
     first_step = next(place for place, message in enumerate(sampling) if steps_done(message) >= 1)
     assert memory_at < first_step
     time_at, time_text = next((place, text) for place, text in rest if "s per step after the first" in text)

@@ -249,4 +249,4 @@ def test_models_can_be_unloaded_and_come_back(client: Client) -> None:
 
 def test_the_report_tells_the_frames(client: Client) -> None:
     result = client.run(prompt_for("sampler", output=1))
-    assert result.text("shown").startswith(f"{NUM_FRAMES + 2 * PADDING} frames in ")
+    assert result.text("shown").startswith(f"{NUM_FRAMES} frames and 2×{PADDING} of padding in ")

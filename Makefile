@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 PORT ?= 8188
 COMFYUI := build/comfyui
 
-.PHONY: help install dev demo test lint types unit parity count bench test-comfyui comfyui clean
+.PHONY: help install dev demo test lint types unit parity count bench test-comfyui test-nodes test-server comfyui clean
 
 help:
 	@echo "make demo     animate a drawn portrait and print where the video is"
@@ -65,8 +65,14 @@ bench: dev
 
 test-comfyui: dev
 	$(PY) tests/comfyui/install.py
-	$(COMFYUI)/env/bin/pytest tests/nodes
-	$(PY) -m pytest tests/comfyui
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-nodes test-server
+
+# One core each: small networks gain nothing from two.
+test-nodes:
+	OMP_NUM_THREADS=1 $(COMFYUI)/env/bin/pytest tests/nodes
+
+test-server:
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests/comfyui
 
 comfyui: dev
 	$(PY) tests/comfyui/install.py --base $(COMFYUI)

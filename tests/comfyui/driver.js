@@ -37,6 +37,8 @@ const commands = {
   // As a user drops a file; resolves once its nodes are there. The graph of before is known by its object.
   async drop({ name, text }) {
     complaints = [];
+    // A dialog that an earlier test left open would take the clicks that follow.
+    if (await page.getByRole("dialog").first().isVisible()) await page.keyboard.press("Escape");
     const wanted = JSON.parse(text).nodes.map((node) => String(node.id)).sort();
     await page.evaluate(() => app.graph.nodes.forEach((node) => (node.was_there_before = true)));
     await page.evaluate(
@@ -141,9 +143,12 @@ const commands = {
     await page.getByRole("dialog").getByText(pack).first().click();
     const cards = page.locator("[role=dialog] [data-testid^=template-workflow-]");
     await cards.first().waitFor();
-    await page.waitForFunction(() =>
-      [...document.querySelectorAll("[role=dialog] img")].every((image) => image.complete),
-    );
+    // A thumbnail is fetched only once its card is in view.
+    for (const card of await cards.all()) {
+      await card.scrollIntoViewIfNeeded();
+      const element = await card.elementHandle();
+      await page.waitForFunction((element) => element.querySelector("img")?.naturalWidth > 0, element);
+    }
     return cards.evaluateAll((cards) =>
       Object.fromEntries(
         cards.map((card) => [

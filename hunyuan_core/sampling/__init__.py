@@ -3,7 +3,7 @@
 Nothing here knows a network: the denoiser takes a callable that predicts v for one window.
 """
 
-from .denoiser import Denoiser, Predictor
+from .denoiser import Denoiser, Predictor, WindowMap
 from .extrapolation import ExtrapolatingDenoiser, computed_steps, extrapolate
 from .guidance import branch_weights, guidance_ramp
 from .multistep import sample_dpmpp_2m, sample_unipc
@@ -22,6 +22,7 @@ __all__ = [
     "Predictor",
     "Preset",
     "SpeedConfig",
+    "WindowMap",
     "align_your_steps_sigmas",
     "apply_strength",
     "branch_weights",

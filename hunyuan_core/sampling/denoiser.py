@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -36,6 +37,28 @@ class Predictor(Protocol):
         ...
 
 
+WindowMap = Callable[[Callable[[int], torch.Tensor], Sequence[int]], Iterable[torch.Tensor]]
+"""Computes the windows of one step: as ``map`` does, a function of a window's number over all numbers, in order. The
+function's values are (n, 4, h, w), alike for all windows."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    """What the steps look up. It lies where the latents are, so that no step has to send anything there.
+
+    Attributes:
+        indices: By shift, (windows, n) int64 frames of each window.
+        counts: By shift, (T, 1, 1, 1) number of times that a frame is in a window.
+        factors: By step, the weights of the branches; the last are those without guidance.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    indices: dict[int, torch.Tensor]
+    counts: dict[int, torch.Tensor]
+    factors: list[torch.Tensor]
+
+
 class Denoiser:
     """Estimate of the clean latents of a whole video: guidance, context windows, their shift and averaging.
 
@@ -52,6 +75,8 @@ class Denoiser:
             neither for the shift nor for the ramps.
         config: Guidance and windows.
         speed: Of its parts, the interval of guidance and whether windows are circular; None is the default.
+        map_windows: What computes the windows of a step. They do not depend on each other, and are added up in their
+            order, so that the result does not depend on where they were computed.
     """
 
     def __init__(
@@ -61,14 +86,29 @@ class Denoiser:
         sigmas: torch.Tensor,
         config: SamplingConfig,
         speed: SpeedConfig | None = None,
+        map_windows: WindowMap = map,
     ) -> None:
         self.predict = predict
+        self.map_windows = map_windows
         self.num_frames = num_frames
         self.levels = sigmas[:-1].tolist()
         self.config = config
         self.speed = speed or SpeedConfig()
-        self.image_scales = guidance_ramp(config.image_guidance_scale, len(self.levels))
-        self.motion_scales = guidance_ramp(config.motion_guidance_scale, len(self.levels))
+        image_scales = guidance_ramp(config.image_guidance_scale, len(self.levels))
+        motion_scales = guidance_ramp(config.motion_guidance_scale, len(self.levels))
+        # By step; the last one is for levels without guidance.
+        self._weights = [branch_weights(*scales) for scales in zip(image_scales, motion_scales, strict=True)]
+        self._weights.append({Branch.MOTION: 1.0})
+        self._windows: dict[int, list[list[int]]] = {}
+        for shift in {self._shift(step) for step in range(len(self.levels))}:
+            self._windows[shift] = context_windows(
+                num_frames,
+                config.context_window,
+                config.context_overlap,
+                shift,
+                is_circular=self.speed.is_circular,
+            )
+        self._tables: _Tables | None = None
 
     def step_index(self, sigma: float) -> int:
         """Index of the step that sigma belongs to: the last one that starts at sigma or above."""
@@ -92,34 +132,42 @@ class Denoiser:
                 f"The denoiser was made for {self.num_frames} frames; got latents of shape {tuple(x.shape)}."
             )
         step = self.step_index(sigma)
-        weights = self._weights(step, sigma)
-        config = self.config
-        shift = step * config.context_shift % config.context_window
+        low, high = self.speed.guidance_interval
+        row = step if low < sigma <= high else -1
+        shift = self._shift(step)
+        tables = self._tables_like(x)
+        windows, indices, factors = self._windows[shift], tables.indices[shift], tables.factors[row]
+        branches = tuple(self._weights[row])
         # v-prediction (Salimans & Ho 2022) in the scaling of Karras et al. 2022 with σ_data = 1.
         scale_in = 1 / math.sqrt(sigma**2 + 1)
+
+        def blended(window: int) -> torch.Tensor:
+            v = self.predict(x[indices[window]] * scale_in, 0.25 * math.log(sigma), windows[window], branches)
+            return torch.einsum("b,b...->...", factors, v.to(x.dtype))
+
         total = torch.zeros_like(x)
-        counts = [0] * self.num_frames
-        for frames in context_windows(
-            self.num_frames,
-            config.context_window,
-            config.context_overlap,
-            shift,
-            is_circular=self.speed.is_circular,
-        ):
-            v = self.predict(x[frames] * scale_in, 0.25 * math.log(sigma), frames, tuple(weights))
-            blended = torch.einsum("b,b...->...", v.new_tensor(list(weights.values()), dtype=x.dtype), v.to(x.dtype))
-            indices = torch.tensor(frames, device=x.device)
+        for frames, prediction in zip(indices, self.map_windows(blended, range(len(windows))), strict=True):
             # In a video shorter than the window a frame appears more than once. Once around at a time, because a GPU
             # adds to one frame in any order, and the result would vary from run to run.
-            for round_, values in zip(indices.split(self.num_frames), blended.split(self.num_frames), strict=True):
+            rounds = zip(frames.split(self.num_frames), prediction.split(self.num_frames), strict=True)
+            for round_, values in rounds:
                 total.index_add_(0, round_, values)
-            for frame in frames:
-                counts[frame] += 1
-        v = total / torch.tensor(counts, dtype=x.dtype, device=x.device).view(-1, 1, 1, 1)
+        v = total / tables.counts[shift]
         return x * scale_in**2 - v * (sigma * scale_in)
 
-    def _weights(self, step: int, sigma: float) -> dict[Branch, float]:
-        low, high = self.speed.guidance_interval
-        if not low < sigma <= high:
-            return {Branch.MOTION: 1.0}
-        return branch_weights(self.image_scales[step], self.motion_scales[step])
+    def _shift(self, step: int) -> int:
+        return step * self.config.context_shift % self.config.context_window
+
+    def _tables_like(self, x: torch.Tensor) -> _Tables:
+        """Give the tables for latents like x; made once, because each tensor made of numbers waits for the device."""
+        if self._tables is None or (self._tables.device, self._tables.dtype) != (x.device, x.dtype):
+            indices = {shift: torch.tensor(windows) for shift, windows in self._windows.items()}
+            counts = {shift: frames.flatten().bincount(minlength=self.num_frames) for shift, frames in indices.items()}
+            self._tables = _Tables(
+                x.device,
+                x.dtype,
+                {shift: frames.to(x.device) for shift, frames in indices.items()},
+                {shift: numbers.view(-1, 1, 1, 1).to(x.device, x.dtype) for shift, numbers in counts.items()},
+                [torch.tensor(list(weights.values()), dtype=x.dtype, device=x.device) for weights in self._weights],
+            )
+        return self._tables

@@ -14,7 +14,7 @@ from torch import nn
 from .appearance import cut_reference, encode_appearance, encode_identity
 from .checkpoints import find_models, load_network
 from .config import ModelConfig, SamplingConfig
-from .data import Appearance, Branch, Face, FaceTrack, Motion, VideoLatents
+from .data import Appearance, Face, FaceTrack, Motion, VideoLatents
 from .errors import ConfigurationError, HunyuanPortraitError, ShapeError
 from .faces.identity import ArcFace
 from .models import NETWORKS, ExpressionEncoder, HeadPoseEncoder, MotionRefiner, PoseGuider, UNet, build
@@ -29,8 +29,8 @@ from .sampling import (
     SCHEDULES,
     Denoiser,
     ExtrapolatingDenoiser,
-    Predictor,
     SpeedConfig,
+    WindowMap,
     apply_strength,
     computed_steps,
     context_windows,
@@ -161,6 +161,7 @@ class Pipeline:
         on_step: Callable[[int, torch.Tensor], None] | None = None,
         resume: tuple[int, torch.Tensor] | None = None,
         speed: SpeedConfig | None = None,
+        map_windows: WindowMap = map,
     ) -> VideoLatents:
         """Sample the latents of the video.
 
@@ -169,11 +170,12 @@ class Pipeline:
             motion: Of T driving frames.
             config: Settings of the run.
             pose_images: (1 or T, H, W, 3) uint8 RGB, the size that is animated; None is black, as released.
-            on_progress: Called after each call of the UNet with the number of calls made and their total.
+            on_progress: Called after each window of each step with the number of windows done and their total.
             on_step: Called after each step with the number of steps done and the latents,
                 (T + 2 · num_padding_frames, 4, h, w) float32 on the device.
             resume: What ``on_step`` got last in a run that was interrupted, of the same arguments.
             speed: Approximations; None is none.
+            map_windows: What computes the windows of a step; see ``distributed``.
 
         Returns:
             The latents, on the CPU.
@@ -216,8 +218,9 @@ class Pipeline:
                 f"resume must be latents of shape {shape} after 0 to {len(sigmas) - 1} steps; got {tuple(x.shape)} "
                 f"after {num_done}. Start anew."
             )
-        counted = _counted(predictor, len(tokens), len(sigmas) - 1, config, speed, on_progress, num_done)
-        denoiser = Denoiser(counted, len(tokens), sigmas, config, speed)
+        if on_progress is not None:
+            map_windows = _counted(map_windows, len(tokens), len(sigmas) - 1, config, speed, on_progress, num_done)
+        denoiser = Denoiser(predictor, len(tokens), sigmas, config, speed, map_windows)
         if speed.extrapolation_interval > 1:
             denoiser = ExtrapolatingDenoiser(denoiser, sigmas, speed.extrapolation_interval, speed.extrapolation_order)
         callback = None if on_step is None else lambda i, x, _: on_step(i + 1, x)
@@ -284,27 +287,25 @@ def default_dtype(device: torch.device) -> torch.dtype:
 
 
 def _counted(
-    predictor: Predictor,
+    map_windows: WindowMap,
     num_frames: int,
     num_steps: int,
     config: SamplingConfig,
     speed: SpeedConfig,
-    on_progress: Callable[[int, int], None] | None,
+    on_progress: Callable[[int, int], None],
     steps_done: int,
-) -> Predictor:
-    """Report each call of a predictor."""
-    if on_progress is None:
-        return predictor
+) -> WindowMap:
+    """Report each window."""
     windows = context_windows(num_frames, config.context_window, config.context_overlap, is_circular=speed.is_circular)
     num_windows = len(windows)
     total = num_windows * len(computed_steps(num_steps, speed.extrapolation_interval, speed.extrapolation_order))
     num_done = num_windows * steps_done
 
-    def predict(x: torch.Tensor, timestep: float, frames: Sequence[int], branches: Sequence[Branch]) -> torch.Tensor:
+    def count(predict: Callable[[int], torch.Tensor], windows: Sequence[int]) -> Iterator[torch.Tensor]:
         nonlocal num_done
-        v = predictor(x, timestep, frames, branches)
-        num_done += 1
-        on_progress(num_done, total)
-        return v
+        for prediction in map_windows(predict, windows):
+            num_done += 1
+            on_progress(num_done, total)
+            yield prediction
 
-    return predict
+    return count

@@ -26,6 +26,7 @@ from . import __version__
 from .config import SamplingConfig
 from .data import Appearance, Face, FaceTrack, Motion, VideoLatents
 from .errors import ConfigurationError
+from .locks import LOCK_NAME, NO_LOCKS, FolderLock
 from .pipeline import Pipeline, check_finite
 from .sampling import SCHEDULES, SpeedConfig, apply_strength
 from .video.files import replacing, write_error
@@ -49,14 +50,14 @@ _FROM_TENSOR: dict[str, Callable[[torch.Tensor], Any]] = {
 
 
 class JobFolder:
-    """The files of one job; one process at a time.
+    """The files of one job; one process at a time, until ``close`` or the end of the process.
 
     Args:
         path: Is made where it does not exist, with its parents.
         say: Gets one line for each thing that the user should know.
 
     Raises:
-        ConfigurationError: If the folder holds something else, or the job of a newer program.
+        ConfigurationError: If the folder holds something else, is of a newer program, or another process has it.
         MediaError: If it cannot be written.
     """
 
@@ -66,17 +67,40 @@ class JobFolder:
         self._key = ""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._check_is_ours()
+            self._lock()
             for file in self.path.iterdir():
                 if _TEMPORARY.fullmatch(file.name):  # of a process that was killed
                     file.unlink()
-            is_empty = not any(self.path.iterdir())
+            is_new = not (self.path / "job.json").exists()
         except FileExistsError as error:
             raise ConfigurationError(f"The job folder {path} is a file; choose a folder.") from error
         except OSError as error:
             raise write_error(self.path, error.errno, error.strerror) from error
-        self._parts = {} if is_empty else self._read_parts()
-        if is_empty:
+        self._parts = {} if is_new else self._read_parts()
+        if is_new:
             self._write_parts()
+
+    def close(self) -> None:
+        """Let other processes have the folder."""
+        if self._held is not None:
+            self._held.release()
+
+    def _check_is_ours(self) -> None:
+        names = {file.name for file in self.path.iterdir()}
+        if "job.json" not in names and not all(name == LOCK_NAME or _TEMPORARY.fullmatch(name) for name in names):
+            raise ConfigurationError(
+                f"The folder {self.path} holds files but no job; choose an empty or a new folder for the job."
+            )
+
+    def _lock(self) -> None:
+        self._held: FolderLock | None = None
+        try:
+            self._held = FolderLock(self.path)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            self.say(f"Job {self.path}: this disk knows no locks; see to it that one process at a time uses the job.")
 
     def remember(self, kind: type[Found], parts: Mapping[str, str], find: Callable[[], Found]) -> Found:
         """Give what was found before in the same inputs, or find it and keep it.
@@ -108,11 +132,7 @@ class JobFolder:
         Raises:
             MediaError: If the folder cannot be written.
         """
-        changes = [
-            _change(name, self._parts.get(name), parts.get(name))
-            for name in sorted({*self._parts, *parts})
-            if self._parts.get(name) != parts.get(name)
-        ]
+        changes = changed_parts(self._parts, parts)
         if self._parts and changes:
             self.say(f"Job {self.path}: starts anew, because these changed: {', '.join(changes)}.")
         self._key = _key_of(parts)
@@ -153,10 +173,6 @@ class JobFolder:
         path = self.path / "job.json"
         try:
             header = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise ConfigurationError(
-                f"The folder {self.path} holds files but no job; choose an empty or a new folder for the job."
-            ) from error
         except OSError as error:
             raise write_error(path, error.errno, error.strerror) from error
         except ValueError:
@@ -184,11 +200,15 @@ def sample_in(
     pose_images: np.ndarray | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     speed: SpeedConfig | None = None,
+    sample: Callable[..., VideoLatents] | None = None,
 ) -> VideoLatents:
     """Sample as ``Pipeline.sample`` does, and go on where an earlier run of the same job was interrupted.
 
     The result is that of a run without interruption, bit for bit on the same machine. Where a step depends on more than
     the latents before it (``SpeedConfig.has_history``), only the finished latents are kept.
+
+    Args:
+        sample: What to call in place of ``pipeline.sample``, with the same arguments.
 
     Raises:
         MediaError: If the folder cannot be written.
@@ -210,7 +230,7 @@ def sample_in(
         if num_done == num_steps or not speed.has_history:
             job.keep_step(num_done, latents.cpu())
 
-    return pipeline.sample(
+    return (sample or pipeline.sample)(
         appearance,
         motion,
         config,
@@ -280,8 +300,10 @@ def _sigmas(config: SamplingConfig, speed: SpeedConfig) -> torch.Tensor:
     return apply_strength(SCHEDULES[speed.schedule](config.num_inference_steps), config.strength)
 
 
-def _key_of(parts: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def changed_parts(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Name the parts that differ, with their values unless they are hashes."""
+    names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    return [_change(name, before.get(name), now.get(name)) for name in names]
 
 
 def _change(name: str, before: str | None, now: str | None) -> str:
@@ -289,6 +311,10 @@ def _change(name: str, before: str | None, now: str | None) -> str:
     if len(values) < 2 or any(value.startswith(_HASH) for value in values):
         return name
     return f"{name} ({before} before, {now} now)"
+
+
+def _key_of(parts: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _write(path: Path, key: str, tensors: Mapping[str, torch.Tensor]) -> None:

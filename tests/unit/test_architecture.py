@@ -17,9 +17,20 @@ CORE = ROOT / "hunyuan_core"
 LAYERS = [
     {"errors", "angles", "optional", "onnx_session", "config", "data", "boxes"},
     {"models", "faces", "pose", "sampling", "colour_match"},
-    {"checkpoints", "video", "paste_back", "motion", "motion_editing", "appearance", "pose_features"},
+    {
+        "checkpoints",
+        "video",
+        "paste_back",
+        "motion",
+        "motion_editing",
+        "appearance",
+        "pose_features",
+        "locks",
+        "distributed",
+    },
     {"pipeline", "motion_files", "motion_report", "inspection", "demo", "evaluation"},
     {"jobs"},
+    {"batch"},
     {"cli", "__init__"},
 ]
 BESIDE = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -27,6 +29,7 @@ from hunyuan_core.data import Appearance, Face, FaceTrack, Motion
 from hunyuan_core.demo import FACE_BOX, draw_portrait
 from hunyuan_core.errors import ConfigurationError, HunyuanPortraitError, MediaError, ShapeError
 from hunyuan_core.jobs import Found, JobFolder, sample_in
+from hunyuan_core.locks import LOCK_NAME
 from hunyuan_core.pipeline import Pipeline
 from hunyuan_core.sampling import SpeedConfig
 
@@ -90,7 +93,7 @@ def sample(
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != LOCK_NAME)
 
 
 def steps(first: int, second: int) -> list[str]:
@@ -285,7 +288,7 @@ def test_damage_of_everything_starts_anew(
 ) -> None:
     with pytest.raises(InterruptedHereError):
         sample(4 * WINDOWS + 1)
-    for path in (tmp_path / "job").iterdir():
+    for path in (tmp_path / "job").glob("*.*"):
         cut(path)
 
     assert torch.equal(sample(), expected)
@@ -463,3 +466,46 @@ def test_a_disk_that_fills_up_while_the_video_is_written_costs_only_the_decoding
 
     assert "all 1 steps are done" in capsys.readouterr().err
     assert out.stat().st_size > 400_000
+
+
+# --- one process at a time
+
+
+@pytest.fixture
+def other_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has the job of the test's folder, until it ends."""
+    code = (
+        "import sys, time; from pathlib import Path; from hunyuan_core.locks import FolderLock;"
+        "FolderLock(Path(sys.argv[1])); print(flush=True); time.sleep(60)"
+    )
+    (tmp_path / "job").mkdir()
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code, str(tmp_path / "job")], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_two_processes_never_have_one_job(other_process: subprocess.Popen[str], tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    with pytest.raises(ConfigurationError, match=rf"{job} is in use by process {other_process.pid} on .*; wait for it"):
+        JobFolder(job, print)
+    assert names(job) == []
+
+    other_process.kill()
+    other_process.wait()
+
+    assert (job / LOCK_NAME).read_text() == f"process {other_process.pid} on {socket.gethostname()}"
+    JobFolder(job, print)
+    assert names(job) == ["job.json"]
+
+
+def test_a_closed_job_can_be_had_by_others(tmp_path: Path) -> None:
+    JobFolder(tmp_path, print).close()
+    with open(tmp_path / LOCK_NAME) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as another process would
+        with pytest.raises(ConfigurationError, match="is in use"):
+            JobFolder(tmp_path, print)

@@ -14,6 +14,7 @@ import torch
 from ..appearance import check_size
 from ..checkpoints import find_models
 from ..data import Appearance, Face, FaceTrack, Motion
+from ..distributed import Processes, join
 from ..errors import ConfigurationError
 from ..faces.crops import reference_crop, square_box
 from ..jobs import sample_in
@@ -22,8 +23,9 @@ from ..pipeline import Pipeline
 from ..pose.dwpose import DWPose
 from ..pose.keypoints import WholeBodyDetector
 from ..pose.sequence import draw_skeletons
+from ..shared_sampling import check_shareable, dismiss, sample_along, sample_first
 from ..video import VideoSource, check_writable, read_image, write_video
-from .job import add_job_option, appearance_parts, face_parts, motion_parts, open_job, remembered
+from .job import Session, add_job_option, appearance_parts, face_parts, motion_parts, open_job
 from .options import (
     DTYPES,
     SUBJECTS,
@@ -38,7 +40,7 @@ from .options import (
     find_track,
     sampling_config,
 )
-from .progress import bar, say, warn
+from .progress import bar, say, speak_as, warn
 from .provenance import provenance
 from .speed import add_speed_options, speed_config
 
@@ -53,21 +55,31 @@ def add_commands(commands: Any) -> None:
         "animate",
         help="animate a portrait by a driving video",
         description="Animate a portrait by the motion of a driving video. Frame count, frame rate and audio are the "
-        "driving video's.",
+        "driving video's. Started by torchrun or accelerate launch, each process computes a share of the windows on "
+        "a GPU of its own.",
     )
     add_options(parser)
     parser.set_defaults(run=animate, stopped="Interrupted; nothing was written.")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Offer the inputs, the output, and everything that changes the one into the other."""
-    parser.add_argument("--portrait", type=Path, required=True, metavar="P", help="image of the face to animate")
+def add_options(parser: argparse.ArgumentParser, *, has_files: bool = True) -> None:
+    """Offer the inputs, the output, and everything that changes the one into the other.
+
+    Args:
+        has_files: False lets inputs and output be named elsewhere, and offers no job folder.
+    """
+    parser.add_argument("--portrait", type=Path, required=has_files, metavar="P", help="image of the face to animate")
     parser.add_argument(
-        "--driving", type=Path, required=True, metavar="V", help="video, GIF or folder of images that gives the motion"
+        "--driving",
+        type=Path,
+        required=has_files,
+        metavar="V",
+        help="video, GIF or folder of images that gives the motion",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="O", help="video to write: .mp4 or .mov")
+    parser.add_argument("--out", type=Path, required=has_files, metavar="O", help="video to write: .mp4 or .mov")
     _add_run_options(parser)
-    add_job_option(parser)
+    if has_files:
+        add_job_option(parser)
     add_face_options(parser, ("portrait", "driving"))
     add_sampling_options(parser)
     add_speed_options(parser)
@@ -117,12 +129,32 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def animate(options: argparse.Namespace) -> int:
     """Run the command."""
+    processes = join()
+    if processes is None or processes.is_first:
+        animate_in(Session(), options, processes)
+        print(options.out)
+    else:
+        _help(options, processes)
+    return 0
+
+
+def animate_in(session: Session, options: argparse.Namespace, processes: Processes | None = None) -> None:
+    """Animate one portrait.
+
+    Args:
+        processes: Those that share the windows; None is this one alone.
+
+    Raises:
+        HunyuanPortraitError: If an option or an input is unusable, or the output cannot be written.
+    """
     # What can fail without a network fails first, and what takes longest comes last.
     config, speed = sampling_config(options), speed_config(options)
+    if processes is not None:
+        check_shareable(speed)
     check_size(options.size)
     check_faces(options, SUBJECTS)
     check_output(options.out, [options.portrait, options.driving])
-    device = _find_device(options)
+    device = find_device(options, processes)
     if options.weights == "released":
         files = find_models(options.models)
         if not options.no_identity:
@@ -140,41 +172,54 @@ def animate(options: argparse.Namespace) -> int:
     job = open_job(options)
 
     detectors = find_detectors(options, SUBJECTS, device)
-    face = remembered(
+    face = session.remember(
         job,
         Face,
         lambda: face_parts(options, "portrait"),
         lambda: find_face(portrait, detectors["portrait"], options, "portrait"),
     )
-    track = remembered(
+    track = session.remember(
         job,
         FaceTrack,
         lambda: face_parts(options, "driving"),
         lambda: find_track(video, detectors["driving"], options),
     )
-    pipeline = _load(options, device)
+    pipeline = _networks(session, options, device)
     size = _working_size(options)
     _tell_of_identity(options, pipeline)
-    appearance = remembered(
+    appearance = session.remember(
         job,
         Appearance,
         lambda: appearance_parts(options, pipeline, face, size),
         lambda: pipeline.encode_appearance(portrait, face, size=size, config=config),
     )
-    motion = remembered(
+    motion = session.remember(
         job, Motion, lambda: motion_parts(options, pipeline, track), lambda: _encode_motion(pipeline, video, track)
     )
     poses = None if pose_detector is None else _skeletons(options, pose_detector, portrait, face, video, size)
-    sample = pipeline.sample if job is None else partial(sample_in, job, pipeline)
+    sample = pipeline.sample if processes is None else partial(sample_first, processes, pipeline)
+    if job is not None:
+        sample = partial(sample_in, job, pipeline, sample=sample)
     with bar("Sampling", "window") as update:
         latents = sample(appearance, motion, config, pose_images=poses, on_progress=update, speed=speed)
+    if processes is not None:
+        dismiss(processes)
     with bar("Decoding", "frame", len(track)) as update:
         frames = _enlarged(pipeline.decode(latents, config.decode_chunk_size, update), options.size)
         if options.full_resolution:
             frames = map(PasteBack(portrait, np.array(square_box(face.box, *portrait.shape[:2]))), frames)
         write_video(options.out, frames, video.frame_rate, metadata=provenance(options, pipeline), **output)
-    print(options.out)
-    return 0
+    if job is not None:
+        job.close()
+
+
+def _help(options: argparse.Namespace, processes: Processes) -> None:
+    """Take part in the sampling of the first process, which alone reads, writes and reports."""
+    speak_as(f"process {processes.rank}")
+    options.stopped = "Interrupted."
+    config, speed = sampling_config(options), speed_config(options)
+    pipeline = _load(options, find_device(options, processes))
+    sample_along(processes, pipeline, config, speed)
 
 
 def _encode_motion(pipeline: Pipeline, video: VideoSource, track: FaceTrack) -> Motion:
@@ -223,7 +268,17 @@ def _skeletons(
         )
 
 
-def _find_device(options: argparse.Namespace) -> torch.device | None:
+def find_device(options: argparse.Namespace, processes: Processes | None = None) -> torch.device | None:
+    """Read ``--device``; None leaves the choice to the pipeline.
+
+    Args:
+        processes: Each gets a GPU of its own where no particular one was named.
+
+    Raises:
+        ConfigurationError: If it cannot be used, or there are too few GPUs.
+    """
+    if processes is not None and options.device in (None, "cuda") and torch.cuda.is_available():
+        return processes.gpu()
     if options.device is None:
         return None
     try:
@@ -240,14 +295,20 @@ def _find_device(options: argparse.Namespace) -> torch.device | None:
     return device
 
 
-def _load(options: argparse.Namespace, device: torch.device | None) -> Pipeline:
-    dtype = None if options.dtype is None else DTYPES[options.dtype]
+def _networks(session: Session, options: argparse.Namespace, device: torch.device | None) -> Pipeline:
     if options.weights == UNTRAINED:
         size = _working_size(options)
         warn(
             f"{UNTRAINED}: the networks are tiny and untrained, so THE PICTURE IS NOISE (computed at {size}x{size} "
             f"pixels, shown at {options.size}x{options.size}). Get the released weights by: hunyuan-portrait download"
         )
+    key = (options.weights, options.models, device, options.dtype, options.no_identity)
+    return session.networks(key, lambda: _load(options, device))
+
+
+def _load(options: argparse.Namespace, device: torch.device | None) -> Pipeline:
+    dtype = None if options.dtype is None else DTYPES[options.dtype]
+    if options.weights == UNTRAINED:
         return Pipeline.untrained_tiny(device=device, dtype=dtype)
     say("Loading the released weights (for academic, non-commercial use only)")
     return Pipeline.from_pretrained(options.models, device=device, dtype=dtype, has_identity=not options.no_identity)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ..checkpoints.integrity import sha256_of
 from ..data import Face, FaceTrack
@@ -33,15 +34,46 @@ def open_job(options: argparse.Namespace) -> JobFolder | None:
     return job
 
 
-def remembered(
-    job: JobFolder | None, kind: type[Found], parts: Callable[[], dict[str, str]], find: Callable[[], Found]
-) -> Found:
-    """Take from the job what it knows, else find it.
+class Session:
+    """What the jobs of one process share: the networks, and what was found last in the inputs.
 
     Args:
-        parts: Names what determines it; called only where there is a job, because that takes seconds.
+        has_many_jobs: Whether there are others to share it with.
     """
-    return find() if job is None else job.remember(kind, parts(), find)
+
+    def __init__(self, has_many_jobs: bool = False) -> None:
+        self.has_many_jobs = has_many_jobs
+        self._found: dict[type, tuple[dict[str, str], Any]] = {}
+        self._networks: tuple[object, Pipeline] | None = None
+
+    def networks(self, key: object, load: Callable[[], Pipeline]) -> Pipeline:
+        """Take the networks that were loaded for the job before, or load others in their place.
+
+        Args:
+            key: Everything that determines them.
+        """
+        if self._networks is None or self._networks[0] != key:
+            self._networks = None  # first, or both would be in memory
+            self._networks = key, load()
+        return self._networks[1]
+
+    def remember(
+        self, job: JobFolder | None, kind: type[Found], parts: Callable[[], dict[str, str]], find: Callable[[], Found]
+    ) -> Found:
+        """Take what the job before or the job's folder knows, else find it.
+
+        Args:
+            parts: Names what determines it; called only where somebody remembers, because that takes seconds.
+        """
+        if job is None and not self.has_many_jobs:
+            return find()
+        now = parts()
+        before, found = self._found.pop(kind, (None, None))
+        if before != now or found is None:
+            found = find() if job is None else job.remember(kind, now, find)
+        if self.has_many_jobs:
+            self._found[kind] = now, found
+        return found
 
 
 def face_parts(options: argparse.Namespace, subject: str) -> dict[str, str]:

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _stopped_by_signals():
             # Not at module level: these take seconds to import, and an interrupt then should not show a traceback.
-            from . import animate, demo, inspect, weights
+            from . import animate, batch, demo, inspect, weights
 
             parser = _Parser(
                 prog="hunyuan-portrait",
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             parser.add_argument("--version", action="version", version=f"hunyuan-portrait {__version__}")
             commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-            for module in (animate, inspect, weights, demo):
+            for module in (animate, batch, inspect, weights, demo):
                 module.add_commands(commands)
             options = parser.parse_args(arguments)
             return options.run(options)
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"error: {error}")
         return 2
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         say(f"error: The memory is full ({str(error).partition('. ')[0]}); use a smaller --size or --context-window.")
         return 2
@@ -91,7 +91,8 @@ def _stopped_by_signals() -> Iterator[None]:
             signal.signal(getattr(signal, name), handler)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that the memory of the machine or of the GPU is full."""
     # Torch's CPU allocator and MPS raise plain RuntimeErrors.
     text = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text

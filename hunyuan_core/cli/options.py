@@ -133,15 +133,15 @@ def check_faces(options: argparse.Namespace, subjects: Iterable[str]) -> None:
     Raises:
         ConfigurationError: Names the two options.
     """
-    is_manual = {subject: _is_manual(options, subject) for subject in subjects}
-    for subject, manual in is_manual.items():
+    by_hand = {subject: is_manual(options, subject) for subject in subjects}
+    for subject, manual in by_hand.items():
         if manual and getattr(options, f"{subject}_face") is not None:
             raise ConfigurationError(f"--{subject}-face chooses among detected faces; leave it out where one is given.")
-    if all(is_manual.values()) and (options.detector != "auto" or options.detector_model is not None):
+    if all(by_hand.values()) and (options.detector != "auto" or options.detector_model is not None):
         raise ConfigurationError("--detector has nothing to detect: all faces are given by hand; leave it out.")
     if options.detector == "auto" and options.detector_model is not None:
         raise ConfigurationError("--detector-model needs --detector, to tell whose file it is.")
-    if "driving" in is_manual and (options.smooth_track < 1 or options.smooth_track % 2 == 0):
+    if "driving" in by_hand and (options.smooth_track < 1 or options.smooth_track % 2 == 0):
         raise ConfigurationError(f"--smooth-track must be odd and at least 1; got {options.smooth_track}.")
 
 
@@ -156,7 +156,7 @@ def find_detectors(
     detectors: dict[str, FaceDetector] = {}
     shared: FaceDetector | None = None
     for subject in subjects:
-        if _is_manual(options, subject):
+        if is_manual(options, subject):
             box = _numbers(options, subject, "box", 4)
             points = _numbers(options, subject, "landmarks", 10)
             points = None if points is None else points.reshape(5, 2)
@@ -167,14 +167,19 @@ def find_detectors(
     return detectors
 
 
-def _automatic_detector(options: argparse.Namespace, subject: str, device: torch.device | None) -> FaceDetector:
+def detector_files(options: argparse.Namespace) -> dict[str, Path | None]:
+    """Find the file or folder of each detector that may be chosen; None where it is not there."""
     folder = models_folder(options.models)
     yoloface = next(file for file in FILES if file.name == "yoloface")
-    candidates = {
+    return {
         "yoloface": options.detector_model or locate(folder, yoloface),
         "mediapipe": options.detector_model or _existing(folder / "face_landmarker.task"),
         "insightface": options.detector_model or _existing(folder / "insightface"),
     }
+
+
+def _automatic_detector(options: argparse.Namespace, subject: str, device: torch.device | None) -> FaceDetector:
+    folder, candidates = models_folder(options.models), detector_files(options)
     where = "cpu" if device is None else str(device)
     if options.detector != "auto":
         path = candidates[options.detector]
@@ -248,7 +253,8 @@ def _choice(options: argparse.Namespace, subject: str) -> FaceChoice:
     return FaceChoice(position=(float(x), float(y)))
 
 
-def _is_manual(options: argparse.Namespace, subject: str) -> bool:
+def is_manual(options: argparse.Namespace, subject: str) -> bool:
+    """Whether a subject's face is given by hand."""
     return getattr(options, f"{subject}_box") is not None or getattr(options, f"{subject}_landmarks") is not None
 
 

@@ -10,11 +10,19 @@ from typing import Any
 
 from tqdm import tqdm
 
+_name = ""
+
+
+def speak_as(name: str) -> None:
+    """Put a name before each message and draw no bars, because other processes write to the same terminal."""
+    global _name
+    _name = name
+
 
 def say(message: str) -> None:
     """Tell the user something."""
     if sys.stderr is not None:  # None where the process was started without one, as some services are
-        tqdm.write(message, file=sys.stderr)
+        tqdm.write(f"[{_name}] {message}" if _name else message, file=sys.stderr)
 
 
 def warn(message: str) -> None:
@@ -36,6 +44,7 @@ def bar(title: str, unit: str, total: int | None = None, **options: Any) -> Iter
             file=stream or nowhere,
             dynamic_ncols=True,
             mininterval=interval,
+            disable=bool(_name),
             **options,
         ) as progress:
 

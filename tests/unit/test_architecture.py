@@ -29,7 +29,7 @@ LAYERS = [
         "distributed",
     },
     {"pipeline", "motion_files", "motion_report", "inspection", "demo", "evaluation"},
-    {"jobs"},
+    {"jobs", "shared_sampling", "training"},
     {"batch"},
     {"cli", "__init__"},
 ]

@@ -25,12 +25,14 @@ from .face_metrics import (
     motion_metric,
     pose_metric,
 )
-from .pictures import frame_pairs, picture_metrics
+from .perceptual import LPIPS_SIDE
+from .pictures import PictureMetric, frame_pairs, picture_metrics
 from .report import METRICS, Measurement, Report
 
 OnFrame = Callable[[str, int], None]
 """Told of each frame that is done: the stage and the frame's number, from 0."""
 
+_TRUTH_METRICS = ("psnr", "ssim", "lpips", "landmark_distance", "normalised_landmark_distance")
 _LANDMARK_METRICS = ("landmark_distance", "normalised_landmark_distance")
 _POSE_METRICS = ("rotation_error", "translation_error")
 _FACE_METRICS = (*_LANDMARK_METRICS, "identity_similarity", "motion_error", *_POSE_METRICS)
@@ -41,11 +43,13 @@ class Evaluators:
     """What measures. A metric whose network or detector is None is reported as not measured.
 
     Attributes:
-        detector: Finds the faces of both videos; all but PSNR and SSIM need it.
+        detector: Finds the faces of both videos; all but PSNR, SSIM and LPIPS need it.
         choice: Which face of several, in both videos; None for the largest.
         arcface: For the identity similarity.
         expression: For the motion error; runs in its own dtype on its own device, like ``head_pose``.
         head_pose: For the errors of head rotation and translation.
+        lpips: Of ``perceptual``.
+        reasons: Why one of these is None, by its name, and what to do; for the report.
     """
 
     detector: FaceDetector | None = None
@@ -53,6 +57,8 @@ class Evaluators:
     arcface: ArcFace | None = None
     expression: ExpressionEncoder | None = None
     head_pose: HeadPoseEncoder | None = None
+    lpips: PictureMetric | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -81,6 +87,7 @@ def evaluate(
     evaluators: Evaluators | None = None,
     *,
     portrait: np.ndarray | None = None,
+    is_truth: bool = True,
     on_frame: OnFrame | None = None,
 ) -> Report:
     """Measure how near a result comes to its reference.
@@ -95,6 +102,8 @@ def evaluate(
         evaluators: None measures PSNR and SSIM.
         portrait: (H, W, 3) uint8 RGB of any size: whom each result frame should show. None compares its identity with
             that of the same frame of the reference.
+        is_truth: Whether the result should equal the reference; False where the reference is another person who gives
+            the motion alone (cross-reenactment), so that only motion, head pose and identity can be measured.
         on_frame: Called after each frame of each stage; may raise to cancel.
 
     Raises:
@@ -111,7 +120,11 @@ def evaluate(
                 f"give a list, an array or a VideoSource."
             )
     findings = _Findings()
-    num_frames, (height, width) = _compare_pictures(videos, findings, on_frame)
+    if not is_truth:
+        findings.leave_out(_TRUTH_METRICS, "needs the video that the result should equal, and there is none.")
+        if portrait is None:
+            findings.leave_out(["identity_similarity"], "needs the portrait, because the reference is another person.")
+    num_frames, (height, width) = _compare_pictures(videos, evaluators, findings, on_frame)
     _leave_out_what_lacks_its_means(evaluators, findings)
     tracks: dict[str, FaceTrack] = {}
     without_face: dict[str, tuple[int, ...]] = {}
@@ -131,14 +144,14 @@ def evaluate(
 
 
 def _compare_pictures(
-    videos: Mapping[str, Iterable[np.ndarray]], findings: _Findings, on_frame: OnFrame | None
+    videos: Mapping[str, Iterable[np.ndarray]], evaluators: Evaluators, findings: _Findings, on_frame: OnFrame | None
 ) -> tuple[int, tuple[int, int]]:
-    """Fill in PSNR and SSIM; answers with the number of frames and their height and width."""
+    """Fill in PSNR, SSIM and LPIPS; answers with the number of frames and their height and width."""
     num_frames, size, metrics = 0, (0, 0), {}
     for number, (reference, result) in enumerate(frame_pairs(videos["reference"], videos["result"])):
         if number == 0:
             size = reference.shape[0], reference.shape[1]
-            metrics, findings.missing = picture_metrics(*size)
+            metrics = _metrics_of(size, evaluators, findings)
         for name, metric in metrics.items():
             findings.values.setdefault(name, {})[number] = metric(reference, result)
         num_frames = number + 1
@@ -147,19 +160,40 @@ def _compare_pictures(
     return num_frames, size
 
 
+def _metrics_of(size: tuple[int, int], evaluators: Evaluators, findings: _Findings) -> dict[str, PictureMetric]:
+    """Gather the metrics of pictures of a height and width; notes why others are not measured."""
+    metrics, missing = picture_metrics(*size)
+    if evaluators.lpips is None:
+        missing["lpips"] = evaluators.reasons.get(
+            "lpips", "needs its network, which `hunyuan-portrait evaluate` loads."
+        )
+    elif min(size) < LPIPS_SIDE:
+        missing["lpips"] = f"needs pictures of at least {LPIPS_SIDE}×{LPIPS_SIDE} pixels; got {size[1]}×{size[0]}."
+    else:
+        metrics["lpips"] = evaluators.lpips
+    for name, reason in missing.items():
+        findings.leave_out([name], reason)
+    return {name: metric for name, metric in metrics.items() if name not in findings.missing}
+
+
 def _leave_out_what_lacks_its_means(evaluators: Evaluators, findings: _Findings) -> None:
+    reasons = evaluators.reasons
     if evaluators.detector is None:
-        findings.leave_out(_FACE_METRICS, "needs a face detector, and none was given.")
+        findings.leave_out(_FACE_METRICS, reasons.get("detector", "needs a face detector, and none was given."))
     if isinstance(evaluators.detector, ManualDetector):
         findings.leave_out(
             _LANDMARK_METRICS, "the face was given by hand, the same in both videos; needs a detector that finds it."
         )
     if evaluators.arcface is None:
-        findings.leave_out(["identity_similarity"], "needs ArcFace, and it was not given.")
+        reason = reasons.get("arcface", "needs ArcFace, and it was not given.")
+        findings.leave_out(["identity_similarity"], reason)
     if evaluators.expression is None:
-        findings.leave_out(["motion_error"], "needs the expression encoder, and it was not given.")
+        reason = reasons.get("expression", "needs the expression encoder, and it was not given.")
+        findings.leave_out(["motion_error"], reason)
     if evaluators.head_pose is None:
-        findings.leave_out(_POSE_METRICS, "needs the head-pose encoder, and it was not given.")
+        findings.leave_out(
+            _POSE_METRICS, reasons.get("head_pose", "needs the head-pose encoder, and it was not given.")
+        )
 
 
 def _track(

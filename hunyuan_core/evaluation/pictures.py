@@ -80,14 +80,26 @@ def picture_metrics(height: int, width: int) -> tuple[dict[str, PictureMetric], 
     return metrics, {}
 
 
-def psnr(reference: np.ndarray, result: np.ndarray) -> float:
+def psnr(reference: np.ndarray, result: np.ndarray, mask: np.ndarray | None = None) -> float:
     """Peak signal-to-noise ratio, 10 log₁₀(255² / mean squared error), in dB; infinite for identical pictures.
 
     Args:
         reference: (H, W, 3) uint8 RGB.
         result: The same.
+        mask: (H, W) bool, True in the region to compare; None compares the whole pictures.
+
+    Raises:
+        ShapeError: If the mask is of another size, or holds no pixel.
     """
-    error = np.mean(np.square(reference.astype(np.float64) - result))
+    squares = np.square(reference.astype(np.float64) - result)
+    if mask is not None:
+        if mask.shape != reference.shape[:2] or not mask.any():
+            raise ShapeError(
+                f"The mask must be {_size(reference.shape)} (width×height) with a pixel that is True; got shape "
+                f"{mask.shape} with {np.count_nonzero(mask)}. Choose another region."
+            )
+        squares = squares[mask.astype(bool)]
+    error = np.mean(squares)
     return math.inf if error == 0 else float(10 * np.log10(255**2 / error))
 
 

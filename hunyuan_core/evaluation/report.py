@@ -30,6 +30,7 @@ class Metric:
 METRICS = {
     "psnr": Metric("PSNR", "dB", is_higher_better=True),
     "ssim": Metric("SSIM", "", is_higher_better=True),
+    "lpips": Metric("LPIPS", "", is_higher_better=False),
     "landmark_distance": Metric("Landmark distance", "pixels", is_higher_better=False),
     "normalised_landmark_distance": Metric("Landmark distance", "inter-ocular distances", is_higher_better=False),
     "identity_similarity": Metric("Identity similarity", "cosine", is_higher_better=True),

@@ -131,7 +131,7 @@ def test_numbers_are_the_cores(
 
     assert text.startswith(expected.to_text())
     assert written == json.loads(expected.to_json())
-    assert {*core.evaluation.METRICS} - {"ssim"} <= written["metrics"].keys()
+    assert {*core.evaluation.METRICS} - {"ssim", "lpips"} <= written["metrics"].keys()
     assert plot.ndim == 4
     assert plot.shape[0] == 1
     assert plot.dtype == torch.float32

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from drawn_faces import SHADES, RectangleDetector, face, picture
+from metric_networks import write_lpips
 from torch import nn
 
 from hunyuan_core.config import ModelConfig
 from hunyuan_core.errors import ConfigurationError, ShapeError
 from hunyuan_core.evaluation import METRICS, Evaluators, Report, evaluate
 from hunyuan_core.evaluation.face_metrics import embed_identity
+from hunyuan_core.evaluation.perceptual import open_lpips
 from hunyuan_core.faces.crops import arcface_crop
 from hunyuan_core.faces.detection import FaceChoice
 from hunyuan_core.faces.identity import ArcFace
@@ -30,7 +32,8 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("torchmetrics")
 
 T, HEIGHT, WIDTH = 6, 60, 100
-FACE_METRICS = set(METRICS) - {"psnr", "ssim"}
+PICTURE_METRICS = {"psnr", "ssim", "lpips"}
+FACE_METRICS = set(METRICS) - PICTURE_METRICS
 
 
 def frame(number: int, *, shift: int = 0, tint: tuple[int, int] = (120, 200), deviation: float = 0) -> np.ndarray:
@@ -69,13 +72,14 @@ def arcface(tmp_path_factory: pytest.TempPathFactory) -> ArcFace:
 
 
 @pytest.fixture(scope="module")
-def evaluators(arcface: ArcFace) -> Evaluators:
+def evaluators(arcface: ArcFace, tmp_path_factory: pytest.TempPathFactory) -> Evaluators:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         expression, head_pose = (build(name, ModelConfig.tiny()).eval() for name in ("expression", "head_pose"))
     assert isinstance(expression, ExpressionEncoder)
     assert isinstance(head_pose, HeadPoseEncoder)
-    return Evaluators(RectangleDetector(), None, arcface, expression, head_pose)
+    lpips = open_lpips(write_lpips(tmp_path_factory.mktemp("lpips") / "lpips.onnx"))
+    return Evaluators(RectangleDetector(), None, arcface, expression, head_pose, lpips)
 
 
 # In frame 1 the face is one pixel further right and down.
@@ -207,7 +211,7 @@ def test_a_frame_without_a_face_has_no_number(evaluators: Evaluators) -> None:
 def test_a_video_without_any_face(evaluators: Evaluators) -> None:
     report = evaluate(VIDEO, [NO_FACE] * T, evaluators)
 
-    assert set(report.measurements) == {"psnr", "ssim"}
+    assert set(report.measurements) == PICTURE_METRICS
     assert set(report.not_measured) == FACE_METRICS
     assert all(reason.startswith("result: No face was found") for reason in report.not_measured.values())
     assert report.frames_without_face == {"reference": (), "result": tuple(range(T))}
@@ -231,8 +235,9 @@ def test_without_evaluators_the_faces_are_not_measured() -> None:
     report = evaluate(VIDEO, VIDEO)
 
     assert set(report.measurements) == {"psnr", "ssim"}
-    assert set(report.not_measured) == FACE_METRICS
-    assert all("face detector" in reason for reason in report.not_measured.values())
+    assert set(report.not_measured) == FACE_METRICS | {"lpips"}
+    assert "its network" in report.not_measured["lpips"]
+    assert all("face detector" in report.not_measured[name] for name in FACE_METRICS)
     assert report.frames_without_face == {}
 
 
@@ -240,6 +245,7 @@ def test_without_evaluators_the_faces_are_not_measured() -> None:
     ("absent", "missing"),
     [
         ("arcface", {"identity_similarity"}),
+        ("lpips", {"lpips"}),
         ("expression", {"motion_error"}),
         ("head_pose", {"rotation_error", "translation_error"}),
     ],
@@ -247,10 +253,28 @@ def test_without_evaluators_the_faces_are_not_measured() -> None:
 def test_an_absent_network_takes_its_own_metrics_alone(
     evaluators: Evaluators, noisy: Report, absent: str, missing: set[str]
 ) -> None:
-    report = evaluate(VIDEO, NOISY, replace(evaluators, **{absent: None}))
+    report = evaluate(VIDEO, NOISY, replace(evaluators, **{absent: None}, reasons={absent: "Fetch it."}))
 
-    assert set(report.not_measured) == missing
+    assert report.not_measured == dict.fromkeys(missing, "Fetch it.")
     assert report.measurements == {name: m for name, m in noisy.measurements.items() if name not in missing}
+
+
+def test_a_driver_is_no_truth(evaluators: Evaluators, noisy: Report) -> None:
+    report = evaluate(VIDEO, NOISY, evaluators, portrait=VIDEO[0], is_truth=False)
+    without_portrait = evaluate(VIDEO, NOISY, evaluators, is_truth=False)
+
+    motion = {"motion_error", "rotation_error", "translation_error"}
+    assert set(report.measurements) == {*motion, "identity_similarity"}
+    assert all(report.measurements[name] == noisy.measurements[name] for name in motion)
+    assert all("the result should equal" in reason for reason in report.not_measured.values())
+    assert set(without_portrait.measurements) == motion
+    assert "needs the portrait" in without_portrait.not_measured["identity_similarity"]
+
+
+def test_lpips_of_small_pictures_is_left_out(evaluators: Evaluators) -> None:
+    small = [image[:31] for image in VIDEO]
+
+    assert "at least 32×32 pixels; got 100×31" in evaluate(small, small, evaluators).not_measured["lpips"]
 
 
 def test_a_face_given_by_hand_has_no_landmark_distance(evaluators: Evaluators) -> None:

@@ -59,6 +59,8 @@ class ExpressionConfig:
     stem_channels: int = 64
     layers: tuple[int, ...] = (3, 4, 6, 3)
     out_features: int = 512
+    image_size: int = 256
+    """Side of the motion crop."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class HeadPoseConfig:
     stem_channels: int = 64
     layers: tuple[int, ...] = (2, 2, 2, 2)
     num_groups: int = 32
+    image_size: int = 256
+    """Side of the head-pose crop."""
 
 
 @dataclass(frozen=True)

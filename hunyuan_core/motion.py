@@ -57,8 +57,9 @@ def encode_motion(
         for head, face in chunk_intensities(track.landmarks, INTENSITY_CHUNK)
     ]
     weight = expression.resnet50.conv1.weight
+    sizes = expression.config.image_size, head_pose.config.image_size
     tokens, rotations, translations = [], [], []
-    for (head, face), chunk in zip(intensities, _chunks(frames, track, on_crop), strict=True):
+    for (head, face), chunk in zip(intensities, _chunks(frames, track, sizes, on_crop), strict=True):
         motion_crops, pose_crops = (_to_tensor(crops).to(weight) for crops in chunk)
         levels = (torch.full((len(motion_crops),), level, device=weight.device) for level in (head, face))
         refined = refiner(expression(motion_crops), *levels)
@@ -123,9 +124,12 @@ def _check_level(name: str, level: int | None, num_levels: int) -> None:
 
 
 def _chunks(
-    frames: Iterable[np.ndarray], track: FaceTrack, on_crop: Callable[[int, np.ndarray], None] | None
+    frames: Iterable[np.ndarray],
+    track: FaceTrack,
+    sizes: tuple[int, int],
+    on_crop: Callable[[int, np.ndarray], None] | None,
 ) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
-    """Motion crops and head-pose crops of INTENSITY_CHUNK frames at a time."""
+    """Motion crops and head-pose crops, of these sizes, of INTENSITY_CHUNK frames at a time."""
     iterator = iter(frames)
     square: tuple[int, int, int, int] | None = None
     for start in range(0, len(track), INTENSITY_CHUNK):
@@ -133,8 +137,8 @@ def _chunks(
         motion_crops, pose_crops = [], []
         for points, frame in zip(landmarks, islice(iterator, len(landmarks)), strict=False):
             square = square or square_box(track.boxes[0], *frame.shape[:2])
-            motion_crops.append(motion_crop(frame, points, track.boxes[0]))
-            pose_crops.append(head_pose_crop(frame, square))
+            motion_crops.append(motion_crop(frame, points, track.boxes[0], sizes[0]))
+            pose_crops.append(head_pose_crop(frame, square, sizes[1], 2 * sizes[1]))
             if on_crop is not None:
                 on_crop(start + len(motion_crops) - 1, motion_crops[-1])
         if len(motion_crops) < len(landmarks):

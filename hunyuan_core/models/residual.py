@@ -95,10 +95,11 @@ class ExpressionEncoder(nn.Module):
 
     def __init__(self, config: ExpressionConfig, operations: Any = nn) -> None:
         super().__init__()
+        self.config = config
         self.resnet50 = ExpressionBackbone(config, operations)
 
     def forward(self, face: torch.Tensor) -> torch.Tensor:
-        """Encode motion crops; (T, 3, 256, 256) RGB in [0, 1] to (T, out_features)."""
+        """Encode motion crops; (T, 3, S, S) RGB in [0, 1], S the image_size, to (T, out_features)."""
         return self.resnet50(face)
 
 
@@ -134,13 +135,14 @@ class HeadPoseEncoder(nn.Module):
 
     def __init__(self, config: HeadPoseConfig, operations: Any = nn) -> None:
         super().__init__()
+        self.config = config
         self.head_pose_net = HeadPoseBackbone(config, operations)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Estimate the pose of a head.
 
         Args:
-            image: (T, 3, 256, 256). Release: RGB in [0, 1] times 2 plus 1.
+            image: (T, 3, S, S), S the image_size. Release: RGB in [0, 1] times 2 plus 1.
 
         Returns:
             Rotation (T, 3) in degrees, [-180, 180], and translation (T, 3) in [-2, 2].

@@ -1,7 +1,8 @@
 """A folder that an interrupted run goes on from.
 
-It holds ``job.json`` with everything that determines the latents, the latents after the last two steps, and what was
-found in the inputs (faces, appearance, motion), and nothing that grows otherwise. All files but ``job.json`` are
+It holds ``job.json`` with everything that determines the latents, the state after the last two steps (the latents, and
+what the steps to come need beside them), and what was found in the inputs (faces, appearance, motion), and nothing that
+grows otherwise. All files but ``job.json`` are
 safetensors with two entries of metadata: ``key``, the SHA-256 over what they were made of, and ``sha256``, that over
 their tensors. Both must hold, or the file counts as not there.
 """
@@ -33,7 +34,7 @@ from .video.files import replacing, write_error
 
 _VERSION = 1
 _NUM_KEPT = 2
-"""Steps whose latents are kept: the newest, and the one before in case that it is damaged."""
+"""Steps whose state is kept: the newest, and the one before in case that it is damaged."""
 _HASH = "sha256:"
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.(json|safetensors)")
 
@@ -120,14 +121,14 @@ class JobFolder:
         _write(path, key, tensors_of(found))
         return found
 
-    def begin(self, parts: Mapping[str, str]) -> tuple[int, torch.Tensor] | None:
+    def begin(self, parts: Mapping[str, str]) -> tuple[int, dict[str, torch.Tensor]] | None:
         """Begin a run, or go on with it.
 
         Args:
             parts: Everything that determines the latents, by name.
 
         Returns:
-            Number of steps that are done and the latents after them; None if the run starts from the noise.
+            Number of steps that are done and the state after them; None if the run starts from the noise.
 
         Raises:
             MediaError: If the folder cannot be written.
@@ -142,24 +143,24 @@ class JobFolder:
         for step, path in sorted(self._steps().items(), reverse=True):
             kept = _read(path, self._key)
             if kept is not None:
-                return step, kept["latents"]
+                return step, kept
             if not changes:
-                self.say(f"Job {self.path}: the latents of step {step} are damaged and are left out.")
+                self.say(f"Job {self.path}: the state after step {step} is damaged and is left out.")
             self._remove(path)
         return None
 
-    def keep_step(self, num_done: int, latents: torch.Tensor) -> None:
-        """Write the latents after a step; call ``begin`` first.
+    def keep_step(self, num_done: int, state: Mapping[str, torch.Tensor]) -> None:
+        """Write the state after a step, as ``Pipeline.sample`` tells it; call ``begin`` first.
 
         Raises:
-            MediaError: If they cannot be written, as when the disk is full; those of the step before stay.
+            MediaError: If it cannot be written, as when the disk is full; that of the step before stays.
         """
-        _write(self.path / f"step_{num_done:05}.safetensors", self._key, {"latents": latents})
+        _write(self.path / f"step_{num_done:05}.safetensors", self._key, state)
         for _, path in sorted(self._steps().items())[:-_NUM_KEPT]:
             self._remove(path)
 
     def _steps(self) -> dict[int, Path]:
-        """Files of latents by the number of steps that are done."""
+        """Files of states by the number of steps that are done."""
         found = ((re.fullmatch(r"step_(\d+)\.safetensors", path.name), path) for path in self.path.iterdir())
         return {int(match[1]): path for match, path in found if match}
 
@@ -204,8 +205,8 @@ def sample_in(
 ) -> VideoLatents:
     """Sample as ``Pipeline.sample`` does, and go on where an earlier run of the same job was interrupted.
 
-    The result is that of a run without interruption, bit for bit on the same machine. Where a step depends on more than
-    the latents before it (``SpeedConfig.has_history``), only the finished latents are kept.
+    The result is that of a run without interruption, bit for bit on the same machine. Reused features are not kept, as
+    they are eighty times as large as the latents: the run goes on from the last step after which none is used.
 
     Args:
         sample: What to call in place of ``pipeline.sample``, with the same arguments.
@@ -219,16 +220,14 @@ def sample_in(
     num_steps = len(_sigmas(config, speed)) - 1
     if start is not None and start[0] == num_steps:
         job.say(f"Job {job.path}: all {num_steps} steps are done.")
-        check_finite(start[1], pipeline.unet.conv_in.weight.dtype)
-        return VideoLatents(start[1], config.num_padding_frames)
+        check_finite(start[1]["latents"], pipeline.unet.conv_in.weight.dtype)
+        return VideoLatents(start[1]["latents"], config.num_padding_frames)
     if start is not None:
         job.say(f"Job {job.path}: goes on after step {start[0]} of {num_steps}.")
-    if speed.has_history:
-        job.say(f"Job {job.path}: these speed settings remember earlier steps; if interrupted, sampling starts anew.")
 
-    def keep(num_done: int, latents: torch.Tensor) -> None:
-        if num_done == num_steps or not speed.has_history:
-            job.keep_step(num_done, latents.cpu())
+    def keep(num_done: int, state: dict[str, torch.Tensor]) -> None:
+        names = ["latents"] if num_done == num_steps else list(state)
+        job.keep_step(num_done, {name: state[name].cpu() for name in names})
 
     return (sample or pipeline.sample)(
         appearance,
@@ -252,6 +251,7 @@ def run_parts(
 ) -> dict[str, str]:
     """Name everything that determines the latents, as text or as a hash."""
     settings = {name: repr(value) for name, value in {**vars(config), **vars(speed)}.items()}
+    settings["compile"] = "no" if pipeline.compiled is None else pipeline.compiled.mode
     del settings["decode_chunk_size"]
     inputs = {
         "portrait": hash_tensors({"tokens": appearance.image_tokens, "latents": appearance.image_latents}),

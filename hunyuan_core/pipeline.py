@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from .appearance import cut_reference, encode_appearance, encode_identity
 from .checkpoints import find_models, load_network
 from .config import ModelConfig, SamplingConfig
 from .data import Appearance, Face, FaceTrack, Motion, VideoLatents
-from .errors import ConfigurationError, HunyuanPortraitError, ShapeError
+from .errors import HunyuanPortraitError, ShapeError
 from .faces.identity import ArcFace
 from .models import NETWORKS, ExpressionEncoder, HeadPoseEncoder, MotionRefiner, PoseGuider, UNet, build
 from .models.feature_reuse import FeatureReuse
@@ -158,8 +158,8 @@ class Pipeline:
         *,
         pose_images: np.ndarray | None = None,
         on_progress: Callable[[int, int], None] | None = None,
-        on_step: Callable[[int, torch.Tensor], None] | None = None,
-        resume: tuple[int, torch.Tensor] | None = None,
+        on_step: Callable[[int, dict[str, torch.Tensor]], None] | None = None,
+        resume: tuple[int, Mapping[str, torch.Tensor]] | None = None,
         speed: SpeedConfig | None = None,
         map_windows: WindowMap = map,
     ) -> VideoLatents:
@@ -171,8 +171,10 @@ class Pipeline:
             config: Settings of the run.
             pose_images: (1 or T, H, W, 3) uint8 RGB, the size that is animated; None is black, as released.
             on_progress: Called after each window of each step with the number of windows done and their total.
-            on_step: Called after each step with the number of steps done and the latents,
-                (T + 2 · num_padding_frames, 4, h, w) float32 on the device.
+            on_step: Called after each step that a run can go on from, with the number of steps done and all that it
+                takes: "latents", (T + 2 · num_padding_frames, 4, h, w) float32 on the device, and what the sampler and
+                extrapolation remember, up to seven more of that shape. Where deep features are reused, which are
+                eighty times as large, those are the steps after which none is.
             resume: What ``on_step`` got last in a run that was interrupted, of the same arguments.
             speed: Approximations; None is none.
             map_windows: What computes the windows of a step; see ``distributed``.
@@ -182,19 +184,14 @@ class Pipeline:
 
         Raises:
             ShapeError: If the pose images or the latents to resume do not fit the portrait or the motion.
-            ConfigurationError: If a run is to be resumed whose approximations remember earlier steps.
             HunyuanPortraitError: If the result is not finite, as when half precision overflows.
         """
         config = config or SamplingConfig()
         tokens = pad_motion_tokens(motion.tokens, config.num_padding_frames)
         speed = speed or SpeedConfig()
-        if resume is not None and speed.has_history:
-            raise ConfigurationError(
-                "A run with dpmpp_2m, unipc, reused features or extrapolated steps cannot go on from latents alone; "
-                "start anew, or leave these out."
-            )
         sigmas = apply_strength(SCHEDULES[speed.schedule](config.num_inference_steps), config.strength)
         h, w = appearance.image_latents.shape[-2:]
+        reuse = FeatureReuse(speed.feature_interval, speed.num_outer_layers) if speed.feature_interval > 1 else None
         predictor = VideoPredictor(
             self.unet,
             appearance.image_tokens,
@@ -203,9 +200,11 @@ class Pipeline:
             (config.fps, config.motion_bucket_id, config.noise_aug_strength),
             pose_windows(self.pose_guider, pose_images, h * 8, w * 8, len(motion), config.num_padding_frames),
             config.motion_scale,
-            reuse=FeatureReuse(speed.feature_interval, speed.num_outer_layers) if speed.feature_interval > 1 else None,
+            reuse=reuse,
         )
-        num_done, x = (0, None) if resume is None else resume
+        num_done, num_steps = (0 if resume is None else resume[0]), len(sigmas) - 1
+        memory = {} if resume is None else {name: kept.to(predictor.device) for name, kept in resume[1].items()}
+        x = memory.pop("latents", None)
         shape = (len(tokens), *appearance.image_latents.shape)
         if x is None:
             latents = appearance.image_latents.to(predictor.device)
@@ -213,18 +212,24 @@ class Pipeline:
                 latents
             )
             x = latents * self.vae.config.scaling_factor + noise * sigmas[0]
-        elif x.shape != shape or not 0 <= num_done < len(sigmas):
+        elif x.shape != shape or not 0 <= num_done <= num_steps:
             raise ShapeError(
-                f"resume must be latents of shape {shape} after 0 to {len(sigmas) - 1} steps; got {tuple(x.shape)} "
+                f"resume must be latents of shape {shape} after 0 to {num_steps} steps; got {tuple(x.shape)} "
                 f"after {num_done}. Start anew."
             )
         if on_progress is not None:
-            map_windows = _counted(map_windows, len(tokens), len(sigmas) - 1, config, speed, on_progress, num_done)
+            map_windows = _counted(map_windows, len(tokens), num_steps, config, speed, on_progress, num_done)
         denoiser = Denoiser(predictor, len(tokens), sigmas, config, speed, map_windows)
         if speed.extrapolation_interval > 1:
-            denoiser = ExtrapolatingDenoiser(denoiser, sigmas, speed.extrapolation_interval, speed.extrapolation_order)
-        callback = None if on_step is None else lambda i, x, _: on_step(i + 1, x)
-        x = SAMPLERS[speed.sampler](denoiser, x.to(predictor.device), sigmas, callback, num_done).cpu()
+            denoiser = ExtrapolatingDenoiser(
+                denoiser, sigmas, speed.extrapolation_interval, speed.extrapolation_order, memory
+            )
+
+        def step_done(i: int, x: torch.Tensor, _: torch.Tensor) -> None:
+            if on_step is not None and (reuse is None or reuse.is_fresh or i + 1 == num_steps):
+                on_step(i + 1, {"latents": x, **memory})
+
+        x = SAMPLERS[speed.sampler](denoiser, x.to(predictor.device), sigmas, step_done, num_done, memory).cpu()
         check_finite(x, predictor.dtype)
         return VideoLatents(x, config.num_padding_frames)
 
@@ -298,8 +303,9 @@ def _counted(
     """Report each window."""
     windows = context_windows(num_frames, config.context_window, config.context_overlap, is_circular=speed.is_circular)
     num_windows = len(windows)
-    total = num_windows * len(computed_steps(num_steps, speed.extrapolation_interval, speed.extrapolation_order))
-    num_done = num_windows * steps_done
+    steps = computed_steps(num_steps, speed.extrapolation_interval, speed.extrapolation_order)
+    total = num_windows * len(steps)
+    num_done = num_windows * sum(step < steps_done for step in steps)
 
     def count(predict: Callable[[int], torch.Tensor], windows: Sequence[int]) -> Iterator[torch.Tensor]:
         nonlocal num_done

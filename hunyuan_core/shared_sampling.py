@@ -5,7 +5,7 @@ The first process encodes the inputs, keeps the job folder and decodes; the othe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -16,6 +16,11 @@ from .distributed import Processes
 from .errors import ConfigurationError
 from .pipeline import Pipeline
 from .sampling import SpeedConfig
+
+_STATE = "state "
+"""Before the names of what a run goes on from."""
+
+_STATE = "state: "
 
 
 def check_shareable(speed: SpeedConfig) -> None:
@@ -40,8 +45,8 @@ def sample_first(
     *,
     pose_images: np.ndarray | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-    on_step: Callable[[int, torch.Tensor], None] | None = None,
-    resume: tuple[int, torch.Tensor] | None = None,
+    on_step: Callable[[int, dict[str, torch.Tensor]], None] | None = None,
+    resume: tuple[int, Mapping[str, torch.Tensor]] | None = None,
     speed: SpeedConfig | None = None,
 ) -> VideoLatents:
     """Sample as ``Pipeline.sample`` does, with the same result bit for bit, in the first process.
@@ -61,7 +66,8 @@ def sample_first(
     if pose_images is not None:
         inputs["pose_images"] = torch.from_numpy(pose_images)
     if resume is not None:
-        inputs.update(num_done=torch.tensor(resume[0]), latents=resume[1])
+        inputs["num_done"] = torch.tensor(resume[0])
+        inputs.update({f"{_STATE}{name}": kept for name, kept in resume[1].items()})
     processes.share(inputs)
     return pipeline.sample(
         appearance,
@@ -86,13 +92,15 @@ def sample_along(
     """
     while inputs := processes.share():
         tokens = inputs["motion_tokens"]
+        state = {name.removeprefix(_STATE): kept for name, kept in inputs.items() if name.startswith(_STATE)}
         nothing = torch.zeros(len(tokens), 3)  # Sampling sees the tokens alone.
+        state = {name.removeprefix(_STATE): tensor for name, tensor in inputs.items() if name.startswith(_STATE)}
         pipeline.sample(
             Appearance(inputs["image_tokens"], inputs["image_latents"], torch.zeros(0)),
             Motion(tokens, (), (), nothing, nothing),
             config,
             pose_images=inputs["pose_images"].numpy() if "pose_images" in inputs else None,
-            resume=(int(inputs["num_done"]), inputs["latents"]) if "latents" in inputs else None,
+            resume=(int(inputs["num_done"]), state) if state else None,
             speed=speed,
             map_windows=processes.map,
         )

@@ -43,6 +43,11 @@ class FeatureReuse:
         """Bytes that are kept now."""
         return sum(features.nbytes for features in self._kept.values())
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the next step uses nothing of those before it."""
+        return (self._step + 1) % self.interval == 0
+
     def take(self, timestep: float, frames: Sequence[int], branches: Sequence[Branch]) -> DeepFeatures:
         """Give the UNet the kept features of a window, or a place to leave new ones."""
         if timestep != self._timestep:

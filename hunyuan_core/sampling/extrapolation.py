@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .samplers import DenoiserFunction
+from .samplers import DenoiserFunction, Memory
 
 
 class ExtrapolatingDenoiser:
@@ -27,14 +27,20 @@ class ExtrapolatingDenoiser:
         sigmas: (steps + 1,), descending. A level that is not among them is always computed.
         interval: See ``computed_steps``.
         order: Degree of the polynomial.
+        memory: Where the estimates are kept, for a run that goes on; empty, or what an earlier run filled.
     """
 
-    def __init__(self, denoiser: DenoiserFunction, sigmas: torch.Tensor, interval: int, order: int) -> None:
+    def __init__(
+        self, denoiser: DenoiserFunction, sigmas: torch.Tensor, interval: int, order: int, memory: Memory | None = None
+    ) -> None:
         self.denoiser = denoiser
+        self.memory = {} if memory is None else memory
         levels = sigmas[:-1].tolist()
         steps = computed_steps(len(levels), interval, order)
         self._skipped = {level for i, level in enumerate(levels) if i not in steps}
+        places = self.memory["places"].tolist() if "places" in self.memory else []
         self._history: deque[tuple[float, torch.Tensor]] = deque(maxlen=order + 1)
+        self._history.extend((place, self.memory[f"estimate {i}"]) for i, place in enumerate(places))
 
     def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         """Denoise; arguments as for the denoiser. Calls are expected in the order of a run."""
@@ -44,6 +50,8 @@ class ExtrapolatingDenoiser:
             return extrapolate(places, estimates, place)
         denoised = self.denoiser(x, sigma)
         self._history.append((place, denoised))
+        self.memory["places"] = torch.tensor([place for place, _ in self._history], dtype=torch.float64)
+        self.memory.update({f"estimate {i}": estimate for i, (_, estimate) in enumerate(self._history)})
         return denoised
 
 

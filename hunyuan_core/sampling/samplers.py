@@ -13,6 +13,10 @@ DenoiserFunction = Callable[[torch.Tensor, float], torch.Tensor]
 StepCallback = Callable[[int, torch.Tensor, torch.Tensor], None]
 """(index of the step, x after it, denoised estimate), called after each step."""
 
+Memory = dict[str, torch.Tensor]
+"""What the steps to come need of those that were done, beside x: filled by the sampler as it goes, and given back to it
+to go on from there. Its tensors are replaced and never changed."""
+
 
 def sample_euler(
     denoiser: DenoiserFunction,
@@ -20,6 +24,7 @@ def sample_euler(
     sigmas: torch.Tensor,
     callback: StepCallback | None = None,
     first_step: int = 0,
+    memory: Memory | None = None,
 ) -> torch.Tensor:
     """Euler's method on the probability-flow ODE (Karras et al. 2022, algorithm 2 without its second-order correction).
 
@@ -29,6 +34,7 @@ def sample_euler(
         sigmas: (steps + 1,), descending, usually ending in 0.
         callback: Called after each step; may raise to stop.
         first_step: Steps that were done before.
+        memory: Stays as it is; this sampler needs x alone.
     """
     levels = sigmas.tolist()[first_step:]
     for i, (sigma, next_sigma) in enumerate(pairwise(levels), first_step):
@@ -45,6 +51,7 @@ def sample_ddim(
     sigmas: torch.Tensor,
     callback: StepCallback | None = None,
     first_step: int = 0,
+    memory: Memory | None = None,
 ) -> torch.Tensor:
     """Deterministic DDIM (Song et al. 2021, eq. 12 with η = 0) for latents without variance scaling.
 

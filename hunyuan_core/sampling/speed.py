@@ -73,12 +73,6 @@ class SpeedConfig:
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                 raise ConfigurationError(f"{name} must be a whole number from {least} to {most}; got {value!r}.")
 
-    @property
-    def has_history(self) -> bool:
-        """Whether a step depends on more than the latents before it, so that a run cannot go on from these alone."""
-        is_multistep = self.sampler in ("dpmpp_2m", "unipc")
-        return is_multistep or self.feature_interval > 1 or self.extrapolation_interval > 1
-
 
 @dataclass(frozen=True)
 class Preset:

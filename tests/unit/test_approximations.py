@@ -179,15 +179,6 @@ def test_presets_run(pipeline: Pipeline, name: str) -> None:
     assert sum(whole for _, whole in run.calls) == num_windows * {"fast": 10, "turbo": 5}[name]
 
 
-def test_a_run_with_a_memory_does_not_go_on_from_latents(run: Counted) -> None:
-    latents = torch.zeros(16, 4, 8, 8)
-    with pytest.raises(ConfigurationError, match="start anew"):
-        run.pipeline.sample(run.appearance, run.motion, CONFIG, resume=(1, latents), speed=PRESETS["fast"].speed)
-
-    speed = SpeedConfig(schedule="align_your_steps", guidance_interval=(0.3, 60.0), is_circular=False)
-    run.pipeline.sample(run.appearance, run.motion, CONFIG, resume=(5, latents), speed=speed)
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -22,6 +22,7 @@ import pytest
 import torch
 from clips import make_clip
 from PIL import Image
+from safetensors.torch import load_file
 
 from hunyuan_core.cli import main
 from hunyuan_core.config import SamplingConfig
@@ -31,7 +32,7 @@ from hunyuan_core.errors import ConfigurationError, HunyuanPortraitError, MediaE
 from hunyuan_core.jobs import Found, JobFolder, sample_in
 from hunyuan_core.locks import LOCK_NAME
 from hunyuan_core.pipeline import Pipeline
-from hunyuan_core.sampling import SpeedConfig
+from hunyuan_core.sampling import PRESETS, SpeedConfig
 
 STEPS, WINDOWS = 6, 2
 CONFIG = SamplingConfig(
@@ -152,7 +153,7 @@ def test_a_finished_run_is_not_sampled_again(
 def test_progress_counts_what_was_done_before(
     pipeline: Pipeline, appearance: Appearance, motion: Motion, expected: torch.Tensor
 ) -> None:
-    kept: dict[int, torch.Tensor] = {}
+    kept: dict[int, dict[str, torch.Tensor]] = {}
     pipeline.sample(appearance, motion, CONFIG, on_step=kept.__setitem__)
     calls: list[tuple[int, int]] = []
 
@@ -170,10 +171,23 @@ def test_latents_of_another_run_are_refused(
     resume: tuple[int, torch.Tensor], pipeline: Pipeline, appearance: Appearance, motion: Motion
 ) -> None:
     with pytest.raises(ShapeError, match="Start anew"):
-        pipeline.sample(appearance, motion, CONFIG, resume=resume)
+        pipeline.sample(appearance, motion, CONFIG, resume=(resume[0], {"latents": resume[1]}))
 
 
-def test_a_run_that_remembers_earlier_steps_keeps_only_its_end(
+WITH_A_MEMORY = {
+    "dpmpp_2m": SpeedConfig(sampler="dpmpp_2m"),
+    "unipc": SpeedConfig(sampler="unipc"),
+    "features": SpeedConfig(feature_interval=2),
+    "extrapolated": SpeedConfig(extrapolation_interval=2),
+    "extrapolated squarely": SpeedConfig(extrapolation_interval=3, extrapolation_order=2, sampler="unipc"),
+    "all": SpeedConfig("align_your_steps", "dpmpp_2m", (0.3, 60.0), 2, 2, 2, 1, False, 3),
+    **{f"preset {name}": preset.speed for name, preset in PRESETS.items()},
+}
+
+
+@pytest.mark.parametrize("name", WITH_A_MEMORY)
+def test_what_the_steps_remember_goes_on_with_them(
+    name: str,
     sample: Callable[..., torch.Tensor],
     pipeline: Pipeline,
     appearance: Appearance,
@@ -181,17 +195,35 @@ def test_a_run_that_remembers_earlier_steps_keeps_only_its_end(
     tmp_path: Path,
     lines: list[str],
 ) -> None:
-    speed = SpeedConfig(feature_interval=2)
+    speed, config = WITH_A_MEMORY[name], replace(CONFIG, num_inference_steps=10)
+    expected = pipeline.sample(appearance, motion, config, speed=speed).samples
+    chance = random.Random(0)  # noqa: S311
+    num_interrupted = 0
+    for _ in range(10):
+        try:
+            sample(chance.randint(2 * WINDOWS + 1, 3 * WINDOWS + 1), config, speed=speed)
+        except InterruptedHereError:
+            num_interrupted += 1
+
+    assert torch.equal(sample(None, config, speed=speed), expected)
+    assert num_interrupted >= 2
+    assert sum("goes on after step" in line for line in lines) >= 2
+    assert "step_00010.safetensors" in names(tmp_path / "job")
+
+
+def test_reused_features_go_on_from_where_none_is(sample: Callable[..., torch.Tensor], tmp_path: Path) -> None:
     with pytest.raises(InterruptedHereError):
-        sample(7, speed=speed)
-    assert names(tmp_path / "job") == ["job.json"]
+        sample(5 * WINDOWS + 1, speed=SpeedConfig(feature_interval=3))
+    assert names(tmp_path / "job") == ["job.json", "step_00003.safetensors"]
 
-    resumed = sample(speed=speed)
 
-    assert torch.equal(resumed, pipeline.sample(appearance, motion, CONFIG, speed=speed).samples)
-    assert names(tmp_path / "job") == ["job.json", "step_00006.safetensors"]
-    assert "starts anew" in lines[0]
-    assert torch.equal(sample(1, speed=speed), resumed)
+@pytest.mark.parametrize(("name", "num_tensors"), [("dpmpp_2m", 2), ("unipc", 4), ("extrapolated", 4)])
+def test_a_step_holds_little_beside_its_latents(
+    name: str, num_tensors: int, sample: Callable[..., torch.Tensor], tmp_path: Path
+) -> None:
+    sample(speed=WITH_A_MEMORY[name])
+    sizes = [len(load_file(tmp_path / "job" / file)) for file in names(tmp_path / "job")[1:]]
+    assert sizes == [num_tensors, 1]
 
 
 # --- what changed
@@ -280,7 +312,7 @@ def test_damaged_latents_fall_back_to_the_step_before(
 
     assert torch.equal(sample(), expected)
 
-    assert ["step 4 are damaged" in lines[0], "goes on after step 3 of 6" in lines[1], len(lines)] == [True, True, 2]
+    assert ["step 4 is damaged" in lines[0], "goes on after step 3 of 6" in lines[1], len(lines)] == [True, True, 2]
 
 
 def test_damage_of_everything_starts_anew(

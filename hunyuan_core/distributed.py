@@ -112,7 +112,8 @@ class Processes:
             for name, dtype, shape in json.loads(bytes(text.tolist())):
                 if not self.is_first:
                     tensors[name] = torch.empty(shape, dtype=getattr(torch, dtype))
-                distributed.broadcast(tensors[name], 0)
+                if tensors[name].numel():
+                    distributed.broadcast(tensors[name], 0)
         return tensors
 
     def wait(self) -> None:

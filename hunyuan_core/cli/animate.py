@@ -169,48 +169,45 @@ def animate_in(session: Session, options: argparse.Namespace, processes: Process
     }
     frame_size = portrait.shape[:2] if options.full_resolution else (options.size, options.size)
     check_writable(options.out, size=frame_size, frame_rate=video.frame_rate, **output)
-    job = open_job(options)
-
-    detectors = find_detectors(options, SUBJECTS, device)
-    face = session.remember(
-        job,
-        Face,
-        lambda: face_parts(options, "portrait"),
-        lambda: find_face(portrait, detectors["portrait"], options, "portrait"),
-    )
-    track = session.remember(
-        job,
-        FaceTrack,
-        lambda: face_parts(options, "driving"),
-        lambda: find_track(video, detectors["driving"], options),
-    )
-    pipeline = _networks(session, options, device)
-    size = _working_size(options)
-    _tell_of_identity(options, pipeline)
-    appearance = session.remember(
-        job,
-        Appearance,
-        lambda: appearance_parts(options, pipeline, face, size),
-        lambda: pipeline.encode_appearance(portrait, face, size=size, config=config),
-    )
-    motion = session.remember(
-        job, Motion, lambda: motion_parts(options, pipeline, track), lambda: _encode_motion(pipeline, video, track)
-    )
-    poses = None if pose_detector is None else _skeletons(options, pose_detector, portrait, face, video, size)
-    sample = pipeline.sample if processes is None else partial(sample_first, processes, pipeline)
-    if job is not None:
-        sample = partial(sample_in, job, pipeline, sample=sample)
-    with bar("Sampling", "window") as update:
-        latents = sample(appearance, motion, config, pose_images=poses, on_progress=update, speed=speed)
-    if processes is not None:
-        dismiss(processes)
-    with bar("Decoding", "frame", len(track)) as update:
-        frames = _enlarged(pipeline.decode(latents, config.decode_chunk_size, update), options.size)
-        if options.full_resolution:
-            frames = map(PasteBack(portrait, np.array(square_box(face.box, *portrait.shape[:2]))), frames)
-        write_video(options.out, frames, video.frame_rate, metadata=provenance(options, pipeline), **output)
-    if job is not None:
-        job.close()
+    with open_job(options) as job:
+        detectors = find_detectors(options, SUBJECTS, device)
+        face = session.remember(
+            job,
+            Face,
+            lambda: face_parts(options, "portrait"),
+            lambda: find_face(portrait, detectors["portrait"], options, "portrait"),
+        )
+        track = session.remember(
+            job,
+            FaceTrack,
+            lambda: face_parts(options, "driving"),
+            lambda: find_track(video, detectors["driving"], options),
+        )
+        pipeline = _networks(session, options, device)
+        size = _working_size(options)
+        _tell_of_identity(options, pipeline)
+        appearance = session.remember(
+            job,
+            Appearance,
+            lambda: appearance_parts(options, pipeline, face, size),
+            lambda: pipeline.encode_appearance(portrait, face, size=size, config=config),
+        )
+        motion = session.remember(
+            job, Motion, lambda: motion_parts(options, pipeline, track), lambda: _encode_motion(pipeline, video, track)
+        )
+        poses = None if pose_detector is None else _skeletons(options, pose_detector, portrait, face, video, size)
+        sample = pipeline.sample if processes is None else partial(sample_first, processes, pipeline)
+        if job is not None:
+            sample = partial(sample_in, job, pipeline, sample=sample)
+        with bar("Sampling", "window") as update:
+            latents = sample(appearance, motion, config, pose_images=poses, on_progress=update, speed=speed)
+        if processes is not None:
+            dismiss(processes)
+        with bar("Decoding", "frame", len(track)) as update:
+            frames = _enlarged(pipeline.decode(latents, config.decode_chunk_size, update), options.size)
+            if options.full_resolution:
+                frames = map(PasteBack(portrait, np.array(square_box(face.box, *portrait.shape[:2]))), frames)
+            write_video(options.out, frames, video.frame_rate, metadata=provenance(options, pipeline), **output)
 
 
 def _help(options: argparse.Namespace, processes: Processes) -> None:

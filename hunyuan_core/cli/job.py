@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,18 @@ def add_job_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_job(options: argparse.Namespace) -> JobFolder | None:
-    """Open the folder that ``--job`` names; None without it."""
+@contextmanager
+def open_job(options: argparse.Namespace) -> Iterator[JobFolder | None]:
+    """Open the folder that ``--job`` names, and let others have it at the end; None without it."""
     if options.job is None:
-        return None
+        yield None
+        return
     job = JobFolder(options.job, say)
     options.stopped = f"Interrupted; the same command goes on from {options.job}."
-    return job
+    try:
+        yield job
+    finally:
+        job.close()
 
 
 class Session:

@@ -103,8 +103,7 @@ def test_identical_videos_have_the_best_numbers(evaluators: Evaluators) -> None:
     assert report.not_measured == {}
     for name, metric in METRICS.items():
         best = math.inf if name == "psnr" else float(metric.is_higher_better)
-        # SSIM: float32 on flat pictures.
-        assert values(report, name) == pytest.approx((best,) * T, abs=1e-4 if name == "ssim" else 1e-6)
+        assert values(report, name) == pytest.approx((best,) * T, abs=1e-6)
 
 
 def test_shuffled_frames_are_worse_than_noisy_ones(evaluators: Evaluators, noisy: Report) -> None:

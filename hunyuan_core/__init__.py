@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from .faces.tracking import track_faces
     from .paste_back import PasteBack
     from .pipeline import Pipeline
+    from .sampling import PRESETS, SpeedConfig
     from .video import open_video, read_image, write_video
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "PRESETS",
     "FaceChoice",
     "HunyuanPortraitError",
     "PasteBack",
     "Pipeline",
     "SamplingConfig",
+    "SpeedConfig",
     "create_detector",
     "open_video",
     "read_image",
@@ -34,11 +37,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "PRESETS": "sampling",
     "FaceChoice": "faces.detection",
     "HunyuanPortraitError": "errors",
     "PasteBack": "paste_back",
     "Pipeline": "pipeline",
     "SamplingConfig": "config",
+    "SpeedConfig": "sampling",
     "create_detector": "faces.detection",
     "open_video": "video",
     "read_image": "video",

@@ -20,8 +20,6 @@ from .sampling import SpeedConfig
 _STATE = "state "
 """Before the names of what a run goes on from."""
 
-_STATE = "state: "
-
 
 def check_shareable(speed: SpeedConfig) -> None:
     """Refuse what would make another picture on several GPUs than on one.
@@ -94,7 +92,6 @@ def sample_along(
         tokens = inputs["motion_tokens"]
         state = {name.removeprefix(_STATE): kept for name, kept in inputs.items() if name.startswith(_STATE)}
         nothing = torch.zeros(len(tokens), 3)  # Sampling sees the tokens alone.
-        state = {name.removeprefix(_STATE): tensor for name, tensor in inputs.items() if name.startswith(_STATE)}
         pipeline.sample(
             Appearance(inputs["image_tokens"], inputs["image_latents"], torch.zeros(0)),
             Motion(tokens, (), (), nothing, nothing),

@@ -13,6 +13,7 @@ from torch import nn
 
 from .appearance import cut_reference, encode_appearance, encode_identity
 from .checkpoints import find_models, load_network
+from .compilation import CompiledNetwork
 from .config import ModelConfig, SamplingConfig
 from .data import Appearance, Face, FaceTrack, Motion, VideoLatents
 from .errors import HunyuanPortraitError, ShapeError
@@ -47,6 +48,7 @@ class Pipeline:
 
     Attributes:
         arcface: None where identity is not used; the image encoder then gets a zero vector.
+        compiled: What is called in place of the UNet; None is the UNet itself.
     """
 
     unet: UNet
@@ -58,6 +60,7 @@ class Pipeline:
     pose_guider: PoseGuider
     vae: Any
     arcface: ArcFace | None = None
+    compiled: CompiledNetwork | None = None
 
     @classmethod
     def from_pretrained(
@@ -200,6 +203,7 @@ class Pipeline:
             (config.fps, config.motion_bucket_id, config.noise_aug_strength),
             pose_windows(self.pose_guider, pose_images, h * 8, w * 8, len(motion), config.num_padding_frames),
             config.motion_scale,
+            call=self.compiled,
             reuse=reuse,
         )
         num_done, num_steps = (0 if resume is None else resume[0]), len(sigmas) - 1

@@ -9,6 +9,7 @@ import torch
 
 from .errors import ShapeError
 from .models import PoseGuider
+from .models.transfer import send
 from .pose.drawing import black_pose
 
 
@@ -108,5 +109,5 @@ def _encode(pose_guider: PoseGuider, image: np.ndarray | torch.Tensor) -> torch.
     """Run the pose guider on one image."""
     weight = pose_guider.conv_in.weight
     if not isinstance(image, torch.Tensor):
-        image = torch.from_numpy(image.copy()).to(weight) / 255
+        image = send(torch.from_numpy(image.copy()), weight.device).to(weight) / 255
     return pose_guider(image.to(weight).permute(2, 0, 1)[None])

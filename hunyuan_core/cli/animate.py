@@ -25,6 +25,7 @@ from ..pose.keypoints import WholeBodyDetector
 from ..pose.sequence import draw_skeletons
 from ..shared_sampling import check_shareable, dismiss, sample_along, sample_first
 from ..video import VideoSource, check_writable, read_image, write_video
+from .compilation import add_compile_option, with_compiled_unet
 from .job import Session, add_job_option, appearance_parts, face_parts, motion_parts, open_job
 from .options import (
     DTYPES,
@@ -124,6 +125,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         choices=tuple(DTYPES),
         help="precision of all but the motion networks (default: fp16 on a GPU, as released; fp32 on the CPU)",
     )
+    add_compile_option(parser)
     parser.add_argument("--crf", type=int, default=17, help="quality of the video, 0 lossless to 51 (default: 17)")
 
 
@@ -299,16 +301,18 @@ def _networks(session: Session, options: argparse.Namespace, device: torch.devic
             f"{UNTRAINED}: the networks are tiny and untrained, so THE PICTURE IS NOISE (computed at {size}x{size} "
             f"pixels, shown at {options.size}x{options.size}). Get the released weights by: hunyuan-portrait download"
         )
-    key = (options.weights, options.models, device, options.dtype, options.no_identity)
+    key = (options.weights, options.models, device, options.dtype, options.no_identity, options.compile)
     return session.networks(key, lambda: _load(options, device))
 
 
 def _load(options: argparse.Namespace, device: torch.device | None) -> Pipeline:
     dtype = None if options.dtype is None else DTYPES[options.dtype]
     if options.weights == UNTRAINED:
-        return Pipeline.untrained_tiny(device=device, dtype=dtype)
+        return with_compiled_unet(options, Pipeline.untrained_tiny(device=device, dtype=dtype))
     say("Loading the released weights (for academic, non-commercial use only)")
-    return Pipeline.from_pretrained(options.models, device=device, dtype=dtype, has_identity=not options.no_identity)
+    has_identity = not options.no_identity
+    pipeline = Pipeline.from_pretrained(options.models, device=device, dtype=dtype, has_identity=has_identity)
+    return with_compiled_unet(options, pipeline)
 
 
 def _working_size(options: argparse.Namespace) -> int:

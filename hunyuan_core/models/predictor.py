@@ -11,6 +11,7 @@ from ..errors import ConfigurationError, ShapeError
 from .attention import Context, LayerContext
 from .feature_reuse import FeatureReuse
 from .memory import FEED_FORWARD_CHUNKS, MemoryMode
+from .transfer import frame_indices, take_frames
 from .unet import UNet
 
 MAX_CACHED_FRAMES = 256
@@ -27,7 +28,7 @@ class VideoContext:
     Args:
         unet: The network whose projections are used.
         image_tokens: (N, context_dim), device and dtype of the UNet.
-        motion_tokens: (T, N, context_dim), device and dtype of the UNet.
+        motion_tokens: (T, N, context_dim), dtype of the UNet; on its device, or in main memory if the video is long.
         motion_scale: Factor of the motion tokens' attention.
         max_cached_frames: Longer videos project their motion tokens window by window, so that memory does not grow with
             the video (3 MB a frame in half precision at the released size).
@@ -49,10 +50,12 @@ class VideoContext:
         if len(motion_tokens) <= max_cached_frames:
             self.motion = [self._project(i, motion_tokens[None]) for i in range(0, len(self.attentions), 2)]
 
-    def window(self, frames: torch.Tensor, num_image_rows: int, num_motion_rows: int) -> Context:
-        """Context of one window; frames are indices (n,) int64 on the tokens' device."""
+    def window(self, frames: Sequence[int], num_image_rows: int, num_motion_rows: int) -> Context:
+        """Context of one window of n frames."""
         layers = []
-        tokens = self.motion_tokens[frames][None] if num_motion_rows else None
+        device, num_frames = self.image[0][0].device, len(self.motion_tokens)
+        indices = frame_indices(frames, num_frames, device) if self.motion is not None else None
+        tokens = take_frames(self.motion_tokens, frames, device)[None] if num_motion_rows else None
         mean = tokens.mean(1, keepdim=True) if tokens is not None else None
         for i, attention in enumerate(self.attentions):
             motion: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
@@ -63,7 +66,7 @@ class VideoContext:
                     motion = self._project(i, tokens)
                 else:
                     key, value = self.motion[i // 2]
-                    motion = key[:, frames], value[:, frames]
+                    motion = key[:, indices], value[:, indices]
             layers.append(LayerContext(*self.image[i], *motion))
         return Context(tuple(layers), num_image_rows, num_motion_rows)
 
@@ -134,7 +137,9 @@ class VideoPredictor:
             pose_features = pose_features.to(self.device, self.dtype)
         self.pose_features = pose_features
         image_tokens = image_tokens.to(self.device, self.dtype)
-        motion_tokens = motion_tokens.to(self.device, self.dtype)
+        # Those of a long video stay where they are: 131 kB a frame in half precision, twice the latents.
+        is_long = len(motion_tokens) > max_cached_frames
+        motion_tokens = motion_tokens.to(motion_tokens.device if is_long else self.device, self.dtype)
         self.context = VideoContext(unet, image_tokens, motion_tokens, motion_scale, max_cached_frames)
         self.memory_mode = MemoryMode.TOGETHER
 
@@ -159,7 +164,6 @@ class VideoPredictor:
     def _predict(
         self, x: torch.Tensor, timestep: float, frames: Sequence[int], branches: Sequence[Branch]
     ) -> torch.Tensor:
-        indices = torch.tensor(frames, device=self.device)
         x = x.to(self.device, self.dtype)
         image_latents = self.image_latents.expand_as(x)
         unconditional = torch.zeros_like(image_latents)
@@ -167,9 +171,10 @@ class VideoPredictor:
         sample = torch.stack([torch.cat([x, row], dim=1) for row in rows])
         num_image_rows = sum(branch >= Branch.IMAGE for branch in branches)
         num_motion_rows = sum(branch >= Branch.MOTION for branch in branches)
-        time = torch.tensor([timestep], dtype=self.added_time_ids.dtype, device=self.device)
-        context = self.context.window(indices, num_image_rows, num_motion_rows)
-        arguments = sample, time, self.added_time_ids, context, self._pose(frames, indices)
+        # Filled there, not sent there: a tensor made of a list makes the host wait.
+        time = torch.full((1,), timestep, dtype=self.added_time_ids.dtype, device=self.device)
+        context = self.context.window(frames, num_image_rows, num_motion_rows)
+        arguments = sample, time, self.added_time_ids, context, self._pose(frames)
         if self.reuse is None:
             return self.call(*arguments)
         deep = self.reuse.take(timestep, frames, branches)
@@ -177,7 +182,7 @@ class VideoPredictor:
         self.reuse.keep(deep, frames, branches)
         return v
 
-    def _pose(self, frames: Sequence[int], indices: torch.Tensor) -> torch.Tensor | None:
+    def _pose(self, frames: Sequence[int]) -> torch.Tensor | None:
         """Pose features of a window, (1, 1 or n, C₀, h, w)."""
         features = self.pose_features
         if features is None:
@@ -185,5 +190,5 @@ class VideoPredictor:
         if not isinstance(features, torch.Tensor):
             features = features(frames)
         elif len(features) > 1:
-            features = features[indices.to(features.device)]
+            features = take_frames(features, frames, self.device)
         return features[None].to(self.device, self.dtype)

@@ -25,6 +25,7 @@ LAYERS = [
         "motion_editing",
         "appearance",
         "pose_features",
+        "compilation",
         "locks",
         "distributed",
     },

@@ -300,7 +300,7 @@ def test_kept_keys_and_values_are_those_of_each_window() -> None:
     with torch.inference_mode():
         unet = fill(UNet(SMALL)).double()
         image_tokens, motion_tokens = torch.rand(5, 16).double(), torch.rand(6, 3, 16).double()
-        frames = torch.tensor([4, 5, 0, 1])
+        frames = [4, 5, 0, 1]
         kept, projected_anew = (
             VideoContext(unet, image_tokens, motion_tokens, 0.5, max_cached_frames).window(frames, 2, 1)
             for max_cached_frames in (6, 5)

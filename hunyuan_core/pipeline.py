@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ from .data import Appearance, Face, FaceTrack, Motion, VideoLatents
 from .errors import HunyuanPortraitError, ShapeError
 from .faces.identity import ArcFace
 from .models import NETWORKS, ExpressionEncoder, HeadPoseEncoder, MotionRefiner, PoseGuider, UNet, build
+from .models.careful import CarefulPredictor
 from .models.feature_reuse import FeatureReuse
+from .models.float8 import UNetWeights, check_float8, store_in_float8
+from .models.memory_plan import FULL_PRECISION, MemoryPlan
 from .models.predictor import VideoPredictor
+from .models.residency import Residency, in_stage
 from .models.vae import decode_frames
 from .models.vision import TokenProjection, VisionEncoder
 from .motion import encode_motion, pad_motion_tokens
@@ -38,9 +43,6 @@ from .sampling import (
     initial_noise,
 )
 
-FULL_PRECISION = ("expression", "head_pose", "refiner", "vae")
-"""Release: the motion networks and the VAE's encoder run in float32 whatever the others do."""
-
 
 @dataclass(frozen=True, eq=False)
 class Pipeline:
@@ -49,6 +51,8 @@ class Pipeline:
     Attributes:
         arcface: None where identity is not used; the image encoder then gets a zero vector.
         compiled: What is called in place of the UNet; None is the UNet itself.
+        residency: Moves the networks between main memory and the device; None leaves them where they are.
+        unet_weights: How the UNet keeps its weights.
     """
 
     unet: UNet
@@ -61,6 +65,19 @@ class Pipeline:
     vae: Any
     arcface: ArcFace | None = None
     compiled: CompiledNetwork | None = None
+    residency: Residency = None  # pyright: ignore[reportAssignmentType]
+    unet_weights: UNetWeights = "full"
+
+    def __post_init__(self) -> None:
+        """Leave the networks where they are, if nothing else is asked for."""
+        if self.residency is None:
+            networks = {name: getattr(self, name) for name in NETWORKS}
+            object.__setattr__(self, "residency", Residency(networks, self.unet.conv_in.weight.device))
+
+    @property
+    def device(self) -> torch.device:
+        """What computes; the weights may lie elsewhere."""
+        return self.residency.device
 
     @classmethod
     def from_pretrained(
@@ -70,6 +87,9 @@ class Pipeline:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         has_identity: bool = True,
+        plan: MemoryPlan | None = None,
+        unet_weights: UNetWeights = "full",
+        say: Callable[[str], None] | None = None,
     ) -> Pipeline:
         """Load the released weights.
 
@@ -79,43 +99,84 @@ class Pipeline:
             dtype: Of UNet, image encoder, token projection, pose guider and VAE decoder; None is float16 on a GPU and
                 float32 on the CPU. The motion networks and the VAE's encoder are float32 always, as released.
             has_identity: Whether to load ArcFace. Without it (drawings, animals) the identity is a zero vector.
+            plan: How to fit into the device's memory; None has everything there. Where a call runs out of memory, the
+                next smaller plan is taken.
+            unet_weights: How the UNet keeps its weights; all but full change the result a little.
+            say: Gets a line when another plan is taken.
 
         Raises:
             WeightsError: If a file is missing, damaged or of another model.
+            ConfigurationError: If the device cannot hold such weights.
         """
         files = find_models(folder)
         device = default_device() if device is None else torch.device(device)
         dtype = default_dtype(device) if dtype is None else dtype
+        check_float8(unet_weights, device)
+        plan = plan or MemoryPlan()
         arcface = ArcFace(files.path("arcface")) if has_identity else None
         networks = {}
         for name in NETWORKS:
-            is_full = name in FULL_PRECISION
+            is_at_home = plan.is_offloaded or (name == "unet" and unet_weights != "full")
             networks[name] = load_network(
-                name, files.path(name), dtype=torch.float32 if is_full else dtype, device=device
+                name,
+                files.path(name),
+                dtype=torch.float32 if name in FULL_PRECISION else dtype,
+                device="cpu" if is_at_home else device,
             )
-        return cls(**networks, arcface=arcface)._with_decoder_in(dtype)
+        return cls._placed(networks, arcface, device, dtype, plan, unet_weights, say)
 
     @classmethod
-    def untrained_tiny(cls, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Pipeline:
-        """Build a tiny network of random weights, always the same ones; its pictures are noise."""
+    def untrained_tiny(
+        cls,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        plan: MemoryPlan | None = None,
+        unet_weights: UNetWeights = "full",
+        say: Callable[[str], None] | None = None,
+    ) -> Pipeline:
+        """Build a tiny network of random weights, always the same ones; its pictures are noise.
+
+        Args:
+            device, dtype, plan, unet_weights, say: As for ``from_pretrained``.
+        """
         device = default_device() if device is None else torch.device(device)
         dtype = default_dtype(device) if dtype is None else dtype
+        check_float8(unet_weights, device)
+        plan = plan or MemoryPlan()
+        home = torch.device("cpu") if plan.is_offloaded else device
         networks = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             for name in NETWORKS:
                 network = build(name, ModelConfig.tiny()).eval().requires_grad_(False)
                 # Not network.to(): diffusers' own warns of what is meant here.
-                nn.Module.to(network, device, torch.float32 if name in FULL_PRECISION else dtype)
+                nn.Module.to(network, home, torch.float32 if name in FULL_PRECISION else dtype)
                 networks[name] = network
-        return cls(**networks)._with_decoder_in(dtype)
+        return cls._placed(networks, None, device, dtype, plan, unet_weights, say)
 
-    def _with_decoder_in(self, dtype: torch.dtype) -> Pipeline:
+    @classmethod
+    def _placed(
+        cls,
+        networks: dict[str, Any],
+        arcface: ArcFace | None,
+        device: torch.device,
+        dtype: torch.dtype,
+        plan: MemoryPlan,
+        unet_weights: UNetWeights,
+        say: Callable[[str], None] | None,
+    ) -> Pipeline:
         # The VAE was made in float32, so that its encoder's weights are never rounded to the working dtype.
-        self.vae.decoder.to(dtype)
-        return self
+        networks["vae"].decoder.to(dtype)
+        if unet_weights != "full":
+            store_in_float8(networks["unet"], has_products=unet_weights == "fp8-products")
+        if not plan.is_offloaded:
+            networks["unet"].to(device)
+        residency = Residency(networks, device, plan, say)
+        return cls(**networks, arcface=arcface, residency=residency, unet_weights=unet_weights)
 
     @torch.inference_mode()
+    @in_stage("appearance")
     def encode_appearance(
         self, portrait: np.ndarray, face: Face, *, size: int = 512, config: SamplingConfig | None = None
     ) -> Appearance:
@@ -146,6 +207,7 @@ class Pipeline:
         )
 
     @torch.inference_mode()
+    @in_stage("motion")
     def encode_motion(
         self, frames: Iterable[np.ndarray], track: FaceTrack, on_progress: Callable[[int], None] | None = None
     ) -> Motion:
@@ -153,6 +215,7 @@ class Pipeline:
         return encode_motion(frames, track, self.expression, self.head_pose, self.refiner, on_progress)
 
     @torch.inference_mode()
+    @in_stage("sampling")
     def sample(
         self,
         appearance: Appearance,
@@ -195,23 +258,29 @@ class Pipeline:
         sigmas = apply_strength(SCHEDULES[speed.schedule](config.num_inference_steps), config.strength)
         h, w = appearance.image_latents.shape[-2:]
         reuse = FeatureReuse(speed.feature_interval, speed.num_outer_layers) if speed.feature_interval > 1 else None
-        predictor = VideoPredictor(
-            self.unet,
-            appearance.image_tokens,
-            tokens,
-            appearance.image_latents,
-            (config.fps, config.motion_bucket_id, config.noise_aug_strength),
-            pose_windows(self.pose_guider, pose_images, h * 8, w * 8, len(motion), config.num_padding_frames),
-            config.motion_scale,
-            call=self.compiled,
-            reuse=reuse,
-        )
+        poses = pose_images, h * 8, w * 8, len(motion), config.num_padding_frames
+
+        def build(max_cached_frames: int) -> VideoPredictor:
+            return VideoPredictor(
+                self.unet,
+                appearance.image_tokens,
+                tokens,
+                appearance.image_latents,
+                (config.fps, config.motion_bucket_id, config.noise_aug_strength),
+                pose_windows(self.pose_guider, *poses, max_cached_frames),
+                config.motion_scale,
+                max_cached_frames,
+                call=None if self.residency.plan.is_streamed else self.compiled,
+                reuse=reuse,
+            )
+
+        predictor = CarefulPredictor(build, self.residency)
         num_done, num_steps = (0 if resume is None else resume[0]), len(sigmas) - 1
-        memory = {} if resume is None else {name: kept.to(predictor.device) for name, kept in resume[1].items()}
+        memory = {} if resume is None else {name: kept.to(self.device) for name, kept in resume[1].items()}
         x = memory.pop("latents", None)
         shape = (len(tokens), *appearance.image_latents.shape)
         if x is None:
-            latents = appearance.image_latents.to(predictor.device)
+            latents = appearance.image_latents.to(self.device)
             noise = initial_noise(shape, config.seed, max(speed.noise_padding - config.num_padding_frames, 0)).to(
                 latents
             )
@@ -233,8 +302,8 @@ class Pipeline:
             if on_step is not None and (reuse is None or reuse.is_fresh or i + 1 == num_steps):
                 on_step(i + 1, {"latents": x, **memory})
 
-        x = SAMPLERS[speed.sampler](denoiser, x.to(predictor.device), sigmas, step_done, num_done, memory).cpu()
-        check_finite(x, predictor.dtype)
+        x = SAMPLERS[speed.sampler](denoiser, x.to(self.device), sigmas, step_done, num_done, memory).cpu()
+        check_finite(x, self.unet.conv_in.weight.dtype)
         return VideoLatents(x, config.num_padding_frames)
 
     @torch.inference_mode()
@@ -256,13 +325,15 @@ class Pipeline:
         """
         first, last = latents.num_padding_frames, len(latents.samples) - latents.num_padding_frames
         num_done = 0
-        for chunk in decode_frames(self.vae, latents.samples, chunk_size, first, last):
-            pixels = ((chunk / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-            for frame in pixels.permute(0, 2, 3, 1).cpu().numpy():
-                yield frame
-                num_done += 1
-                if on_progress is not None:
-                    on_progress(num_done)
+        attempt = partial(self.residency.retry, is_sampling=False)
+        with self.residency.stage("decoding"):
+            for chunk in decode_frames(self.vae, latents.samples, chunk_size, first, last, attempt):
+                pixels = ((chunk / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+                for frame in pixels.permute(0, 2, 3, 1).cpu().numpy():
+                    yield frame
+                    num_done += 1
+                    if on_progress is not None:
+                        on_progress(num_done)
 
 
 def check_finite(latents: torch.Tensor, dtype: torch.dtype) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -38,7 +38,12 @@ def encode_image(vae: Any, image: torch.Tensor) -> torch.Tensor:
 
 
 def decode_frames(
-    vae: Any, latents: torch.Tensor, chunk_size: int, first: int = 0, last: int | None = None
+    vae: Any,
+    latents: torch.Tensor,
+    chunk_size: int,
+    first: int = 0,
+    last: int | None = None,
+    attempt: Callable[[Callable[[], torch.Tensor]], torch.Tensor] = lambda decode: decode(),
 ) -> Iterator[torch.Tensor]:
     """Decode latents chunk by chunk.
 
@@ -51,6 +56,7 @@ def decode_frames(
         chunk_size: Frames that are decoded together (released: 8).
         first: First frame that is kept.
         last: One past the last frame that is kept.
+        attempt: What calls the decoder, once or more often.
 
     Yields:
         (n, 3, H, W) float32 in [-1, 1], not cut, the kept frames of one chunk, on the VAE's device.
@@ -61,5 +67,5 @@ def decode_frames(
         if start + chunk_size <= first:
             continue
         chunk = latents[start : start + chunk_size].to(weight) / vae.config.scaling_factor
-        frames = vae.decode(chunk, num_frames=len(chunk)).sample
+        frames = attempt(lambda chunk=chunk: vae.decode(chunk, num_frames=len(chunk)).sample)
         yield frames[max(first - start, 0) : last - start].float()

@@ -202,7 +202,7 @@ def _automatic_detector(options: argparse.Namespace, subject: str, device: torch
 
 def find_face(image: np.ndarray, detector: FaceDetector, options: argparse.Namespace, subject: str) -> Face:
     """Find the chosen face of a still picture."""
-    face = select_face(detector.detect(image), _choice(options, subject))
+    face = select_face(detector.detect(image), face_choice(options, subject))
     width, height = face.box[2:] - face.box[:2]
     if min(width, height) < SMALL_FACE:
         warn(f"the face of the {SUBJECTS[subject]} has only {width:.0f}x{height:.0f} pixels; it will come out blurred")
@@ -212,7 +212,7 @@ def find_face(image: np.ndarray, detector: FaceDetector, options: argparse.Names
 def find_track(video: VideoSource, detector: FaceDetector, options: argparse.Namespace) -> FaceTrack:
     """Follow the chosen face through the driving video, with a progress bar and a report of what was filled."""
     with bar("Detecting faces", "frame", video.num_frames) as update:
-        track = track_faces(video, detector, _choice(options, "driving"), lambda i: update(i + 1))
+        track = track_faces(video, detector, face_choice(options, "driving"), lambda i: update(i + 1))
     if filled := track.filled_frames:
         warn(f"{len(filled)} of {len(track)} frames show no face; filled from their neighbours: {frame_ranges(filled)}")
     return smooth_track(track, options.smooth_track) if options.smooth_track != 1 else track
@@ -243,7 +243,12 @@ def check_output(out: Path, inputs: Iterable[Path]) -> None:
         raise ConfigurationError(f"--out {out}: the folder {out.resolve().parent} does not exist; make it first.")
 
 
-def _choice(options: argparse.Namespace, subject: str) -> FaceChoice:
+def face_choice(options: argparse.Namespace, subject: str) -> FaceChoice:
+    """Read which of several faces is meant.
+
+    Raises:
+        ConfigurationError: If it is neither a place nor a point.
+    """
     text = getattr(options, f"{subject}_face")
     if text is None:
         return FaceChoice()

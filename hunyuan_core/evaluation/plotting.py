@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..optional import require
-from .report import Measurement, Report
+from .report import METRICS, Measurement, Report
+from .summary import KINDS, Row
 
 _PURPOSE, _INSTALL = "plots", "pip install matplotlib"
 _NUM_COLUMNS = 2
@@ -28,21 +30,60 @@ def plot(report: Report) -> np.ndarray:
     Raises:
         MissingDependencyError: If matplotlib is not installed.
     """
+    measurements = list(report.measurements.values())
+    figure, canvas, panels = _panels(len(measurements))
+    for place, measurement in zip(panels, measurements, strict=True):
+        _draw(figure.add_subplot(*place), measurement)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def plot_rows(rows: Sequence[Row]) -> np.ndarray | None:
+    """Draw each metric over the settings: a dot for each pair, a bar for their mean.
+
+    Returns:
+        (H, W, 3) uint8 RGB; None where no pair has a finite number.
+
+    Raises:
+        MissingDependencyError: If matplotlib is not installed.
+    """
+    drawn = [
+        (name, kind)
+        for kind in KINDS
+        for name in METRICS
+        if any(math.isfinite(value) for row in rows for value in row.values(name, kind))
+    ]
+    if not drawn:
+        return None
+    figure, canvas, panels = _panels(len(drawn))
+    for place, (name, kind) in zip(panels, drawn, strict=True):
+        axes = figure.add_subplot(*place)
+        axes.set_title(f"{KINDS[kind]}: {METRICS[name].label}", fontsize=10, loc="left")
+        for x, row in enumerate(rows):
+            values = [value for value in row.values(name, kind) if math.isfinite(value)]
+            if values:
+                axes.bar(x, math.fsum(values) / len(values), width=0.6, color=_MEAN, alpha=0.4)
+                axes.plot([x] * len(values), values, ".", color=_LINE)
+        axes.set_xticks(range(len(rows)), [row.title for row in rows])
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.3, axis="y")
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def _panels(number: int) -> tuple[Any, Any, list[tuple[int, int, int]]]:
+    """Make a figure, its canvas, and the places of its panels."""
     # Not pyplot, which keeps global figures and chooses a window system.
     figure_module = require("matplotlib.figure", _PURPOSE, _INSTALL)
     agg = require("matplotlib.backends.backend_agg", _PURPOSE, _INSTALL)
-    measurements = list(report.measurements.values())
-    num_columns = min(_NUM_COLUMNS, len(measurements))
-    num_rows = -(-len(measurements) // num_columns)
+    num_columns = min(_NUM_COLUMNS, number)
+    num_rows = -(-number // num_columns)
     width, height = _PANEL_SIZE
     figure = figure_module.Figure(
         figsize=(width * num_columns, height * num_rows), dpi=_DPI, facecolor="white", layout="constrained"
     )
     canvas = agg.FigureCanvasAgg(figure)
-    for place, measurement in enumerate(measurements, start=1):
-        _draw(figure.add_subplot(num_rows, num_columns, place), measurement)
-    canvas.draw()
-    return np.array(canvas.buffer_rgba())[..., :3]
+    return figure, canvas, [(num_rows, num_columns, place) for place in range(1, number + 1)]
 
 
 def _draw(axes: Any, measurement: Measurement) -> None:

@@ -127,11 +127,15 @@ class Report:
         return "\n".join(lines)
 
     def to_json(self) -> str:
-        """Write one JSON object by the letter of the standard.
+        """Write ``as_json`` as one JSON object by the letter of the standard."""
+        return json.dumps(self.as_json(), allow_nan=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what JSON can hold.
 
         A frame without a face has null for its number; an infinite number is the string ``"inf"``, as JSON has none.
         """
-        content = {
+        return {
             "num_frames": self.num_frames,
             "height": self.height,
             "width": self.width,
@@ -139,7 +143,6 @@ class Report:
             "not_measured": self.not_measured,
             "frames_without_face": self.frames_without_face,
         }
-        return json.dumps(content, allow_nan=False)
 
 
 def _row(measurement: Measurement) -> tuple[str, str, str, str, str]:

@@ -15,7 +15,7 @@ CORE = ROOT / "hunyuan_core"
 
 # Each layer may import the layers before it; inside a layer only the arrows in BESIDE are allowed.
 LAYERS = [
-    {"errors", "angles", "optional", "onnx_session", "config", "data", "boxes"},
+    {"errors", "angles", "optional", "onnx_session", "config", "data", "boxes", "overlap"},
     {"models", "faces", "pose", "sampling", "colour_match"},
     {
         "checkpoints",
@@ -30,7 +30,7 @@ LAYERS = [
         "distributed",
     },
     {"pipeline", "motion_files", "motion_report", "inspection", "demo", "evaluation"},
-    {"jobs", "shared_sampling", "training"},
+    {"jobs", "shared_sampling", "training", "ablation"},
     {"batch"},
     {"cli", "__init__"},
 ]

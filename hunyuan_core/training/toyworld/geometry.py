@@ -136,15 +136,22 @@ class Geometry:
 
     def lips(self, share: float = 1.0) -> np.ndarray:
         """Outer edge of the lips (share 1) or the opening between them (share 0), 24 points from the right corner."""
+        return self._mouth(_CIRCLE, share)
+
+    def five_points(self) -> np.ndarray:
+        """Middles of the eyes, tip of the nose and corners of the mouth, in the order of ``data.LANDMARK_NAMES``."""
+        eyes = self.on_face(np.stack([self._eye_centre(-1), self._eye_centre(1)]))
+        tip = self.on_face(np.array([[0.0, NOSE_LINE * self.scale]]), _NOSE_DEPTH)
+        return np.concatenate([eyes, tip, self._mouth(np.array([np.pi, 0.0]), 1.0)])
+
+    def _mouth(self, angles: np.ndarray, share: float) -> np.ndarray:
         identity, action = self.identity, self.action
         opening = 0.066 * action.mouth_open * self.scale
         width = identity.mouth_size * (1 + 0.32 * action.mouth_width) * (1 - 0.15 * action.mouth_open)
-        x, y = np.cos(_CIRCLE), np.sin(_CIRCLE)
-        fullness = identity.lip_fullness * share
-        height = (opening + fullness) * y - 0.025 * action.mouth_width * x**2
-        width = width * (0.9 + 0.1 * share)
+        x, y = np.cos(angles), np.sin(angles)
+        height = (opening + identity.lip_fullness * share) * y - 0.025 * action.mouth_width * x**2
         middle = MOUTH_LINE * self.scale + 0.35 * opening
-        return self.on_face(np.stack([width * x, middle + height], -1), 0.005)
+        return self.on_face(np.stack([width * (0.9 + 0.1 * share) * x, middle + height], -1), 0.005)
 
     def _eye_centre(self, side: int) -> np.ndarray:
         return np.array([side * self.identity.eye_distance, EYE_LINE * self.scale])
@@ -186,9 +193,9 @@ def face_box(identity: Identity, motion: np.ndarray, size: int) -> np.ndarray:
 
 def face(identity: Identity, motion: np.ndarray, size: int) -> Face:
     """What a perfect detector finds; the eyes' landmarks are the middles of their openings, not the irises."""
-    points = landmarks(identity, motion, size)
-    five = [points[0:4:2].mean(0), points[4:8:2].mean(0), points[16], points[17], points[21]]
-    return Face(face_box(identity, motion, size), np.array(five))
+    geometry = Geometry(identity, motion)
+    outline = geometry.outline()
+    return Face(np.concatenate([outline.min(0), outline.max(0)]) * size, geometry.five_points() * size)
 
 
 def face_track(identity: Identity, motion: np.ndarray, size: int) -> FaceTrack:

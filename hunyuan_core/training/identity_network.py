@@ -1,0 +1,52 @@
+"""A small network in the place of ArcFace, for models that know no photographs."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..faces.crops import ARCFACE_SIZE
+from ..faces.identity import ArcFace
+
+
+class IdentityNetwork(nn.Module):
+    """Aligned face to an embedding; input and output are those of the released ArcFace."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        channels = [3, width, 2 * width, 4 * width, 8 * width, 8 * width]
+        self.convs = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
+        self.norms = nn.ModuleList([nn.GroupNorm(4, b) for b in channels[1:]])
+        self.out = nn.Linear(channels[-1] * 16, ArcFace.embedding_dim)
+
+    def forward(self, crop: torch.Tensor) -> torch.Tensor:
+        """(B, 3, 112, 112) RGB in [0, 1] to (B, 512) of norm 1."""
+        x = crop * 2 - 1
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.silu(norm(conv(x)))
+        return F.normalize(self.out(x.flatten(1)), dim=-1)  # 4 x 4 places are left
+
+
+def export_identity(network: IdentityNetwork, path: str | Path) -> None:
+    """Write the network as ONNX, under the names by which ``ArcFace`` knows its own.
+
+    Raises:
+        MissingDependencyError: If onnx is not installed.
+    """
+    from ..optional import require
+
+    require("onnx", "writing the identity network", "pip install onnx")
+    crop = torch.zeros(1, 3, ARCFACE_SIZE, ARCFACE_SIZE)
+    # The exporter that needs no further package.
+    torch.onnx.export(
+        network.eval(),
+        (crop,),
+        str(path),
+        dynamo=False,
+        input_names=[ArcFace.input_name],
+        output_names=["embedding"],
+    )

@@ -1,0 +1,244 @@
+"""What is trained: the modules of a stage and the loss of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ..data import Branch
+from ..errors import ConfigurationError
+from ..models import ExpressionEncoder, HeadPoseEncoder, MotionRefiner, UNet, build
+from ..models.attention import scaled_dot_product
+from ..models.vision import TokenProjection, VisionEncoder
+from ..motion import assemble_tokens
+from .config import TrainingConfig
+from .identity_network import IdentityNetwork
+from .objective import draw_noise, noisy_input, v_loss
+from .toy_data import Clip
+from .toyworld import IDENTITY_PARAMETERS, MOTION_PARAMETERS
+
+IDENTITY = "arcface"
+"""Name of the identity network among a stage's networks."""
+
+Losses = dict[str, torch.Tensor]
+
+
+class Stage(nn.Module):
+    """Networks of one model, and the loss that one stage trains them by.
+
+    Calling it with a batch and the number of steps that are done gives the losses by name; ``total`` is what is
+    minimised, each is a mean over the batch.
+    """
+
+    networks: nn.ModuleDict
+
+    def network(self, name: str) -> Any:
+        """One network."""
+        return self.networks[name]
+
+
+class VAEStage(Stage):
+    """Reconstruction of single pictures."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.networks = nn.ModuleDict({"vae": _trainable("vae", config)})
+
+    def forward(self, pictures: torch.Tensor, num_done: int) -> Losses:
+        """Pictures (B, 3, S, S) uint8."""
+        x = pictures.float() / 127.5 - 1
+        vae = self.network("vae")
+        latents = vae.encode(x).latent_dist
+        y = vae.decode(latents.sample() if self.training else latents.mode(), num_frames=1).sample.float()
+        mean, logvar = latents.mean.float(), latents.logvar.float()
+        squared = (y - x).square().mean()
+        edges = sum((a - b).abs().mean() for a, b in zip(_edges(y), _edges(x), strict=True))
+        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        loss = self.config.loss
+        total = (y - x).abs().mean() + squared + loss.edge_weight * edges + loss.kl_weight * kl
+        return {"total": total, "psnr": 10 * torch.log10(4 / squared.detach()), "kl": kl.detach()}
+
+
+class MotionStage(Stage):
+    """Motion and image tokens, and identity, against what the drawn world knows of itself.
+
+    A warm start: linear heads read the motion off the motion tokens, and the looks off the image tokens and off the
+    identity; the head-pose encoder gives its angles in degrees.
+    """
+
+    names: tuple[str, ...] = ("vision", "token_projection", "expression", "head_pose", "refiner", IDENTITY)
+
+    def __init__(self, config: TrainingConfig) -> None:
+        super().__init__()
+        self.config = config
+        model = config.model
+        self.networks = nn.ModuleDict({name: _trainable(name, config) for name in self.names})
+        width = model.unet.cross_attention_dim
+        self.heads = nn.ModuleDict(
+            {
+                "motion": nn.Linear(model.refiner.num_memories * width, len(MOTION_PARAMETERS)),
+                "looks": nn.Linear(model.vision.num_image_tokens * width, len(IDENTITY_PARAMETERS)),
+                "identity": nn.Linear(IdentityNetwork().out.out_features, len(IDENTITY_PARAMETERS)),
+            }
+        )
+
+    def forward(self, clip: Clip, num_done: int) -> Losses:
+        """Losses of the auxiliary heads alone."""
+        _, _, losses = self.encode(clip)
+        return {"total": sum(losses.values(), torch.zeros(())), **{k: v.detach() for k, v in losses.items()}}
+
+    def encode(self, clip: Clip) -> tuple[torch.Tensor, torch.Tensor, Losses]:
+        """Image tokens (B, N, C), motion tokens (B, T, N, C) and the auxiliary losses."""
+        id_embedding = self.network(IDENTITY)(clip.identity_crop.permute(0, 3, 1, 2))
+        vision = cast("VisionEncoder", self.network("vision"))
+        projection = cast("TokenProjection", self.network("token_projection"))
+        image_tokens = projection(vision(clip.image, id_embedding))
+
+        B, T = clip.motion_crops.shape[:2]
+        expression = cast("ExpressionEncoder", self.network("expression"))
+        head_pose = cast("HeadPoseEncoder", self.network("head_pose"))
+        refiner = cast("MotionRefiner", self.network("refiner"))
+        head, face = (level.repeat_interleave(T) for level in clip.intensity.unbind(-1))
+        refined = refiner(expression(clip.motion_crops.flatten(0, 1).float() / 255), head, face)
+        # Release: the head-pose encoder is fed x·2 + 1.
+        rotation, translation = head_pose(clip.head_pose_crops.flatten(0, 1).float() / 255 * 2 + 1)
+        motion_tokens = assemble_tokens(refined, rotation, translation).unflatten(0, (B, T))
+
+        looks, motion = _standard(clip.looks), clip.motion
+        read = self.heads["motion"](motion_tokens.flatten(2))
+        # Yaw, pitch and roll lead the parameters; their ranges are symmetric.
+        angles = motion[..., :3].flatten(0, 1) * rotation.new_tensor([35.0, 20.0, 20.0])
+        losses = {
+            "motion": (read - motion).square().mean(),
+            "rotation": ((rotation - angles) / 20).square().mean(),
+            "looks": (self.heads["looks"](image_tokens.flatten(1)) - looks).square().mean(),
+            "identity": (self.heads["identity"](id_embedding * 16) - looks).square().mean(),
+        }
+        return image_tokens, motion_tokens, losses
+
+
+class JointStage(MotionStage):
+    """The paper's training: the UNet and what steers it, by the diffusion loss."""
+
+    names = (*MotionStage.names, "unet", "pose_guider", "vae")
+
+    def __init__(self, config: TrainingConfig) -> None:
+        super().__init__(config)
+        for attention in cast("UNet", self.network("unet")).cross_attentions:
+            processor = attention.processor
+            for linear in (*processor.to_k_ip, *processor.to_v_ip):
+                # Degrees are much larger than the other channels of a motion token.
+                cast("nn.Linear", linear).weight.data[:, -6:] *= 0.03
+
+    def forward(self, clip: Clip, num_done: int) -> Losses:
+        """Diffusion loss, and the auxiliary losses while they have weight."""
+        config = self.config.loss
+        image_tokens, motion_tokens, losses = self.encode(clip)
+        with torch.no_grad():
+            vae = self.network("vae")
+            B, T = clip.target.shape[:2]
+            pictures = torch.cat([clip.target.flatten(0, 1), clip.reference]).float() / 127.5 - 1
+            latents = vae.encode(pictures).latent_dist.mode().float()
+            image_latents = latents[B * T :]
+            target = latents[: B * T].unflatten(0, (B, T)) * vae.config.scaling_factor
+        noise = draw_noise(
+            clip.seed, tuple(target.shape[1:]), config.sigma_mean, config.sigma_std, config.drop_all, config.drop_motion
+        )
+        v = self._predict(target, noise, image_latents, image_tokens, motion_tokens)
+        diffusion = v_loss(v, target, noise).mean()
+        weight = config.auxiliary_weight * max(0.0, 1 - num_done / config.auxiliary_steps)
+        total = diffusion + weight * sum(losses.values(), torch.zeros((), device=diffusion.device))
+        return {"total": total, "diffusion": diffusion.detach(), **{k: v.detach() for k, v in losses.items()}}
+
+    def _predict(
+        self,
+        latents: torch.Tensor,
+        noise: Any,
+        image_latents: torch.Tensor,
+        image_tokens: torch.Tensor,
+        motion_tokens: torch.Tensor,
+    ) -> torch.Tensor:
+        unet = cast("UNet", self.network("unet"))
+        # The UNet takes rows sorted by what they are told.
+        order = sorted(range(len(latents)), key=lambda i: noise.branches[i])
+        branches = [noise.branches[i] for i in order]
+        num_image = sum(branch >= Branch.IMAGE for branch in branches)
+        num_motion = sum(branch >= Branch.MOTION for branch in branches)
+        is_told = torch.tensor([branch >= Branch.IMAGE for branch in branches], device=latents.device)
+        rows = torch.tensor(order, device=latents.device)
+        image = image_latents[rows] * is_told.view(-1, 1, 1, 1)
+        x = noisy_input(latents, noise)[rows]
+        sample = torch.cat([x, image[:, None].expand_as(x)], dim=2)
+        n = len(order)
+        context = unet.project_context(
+            image_tokens[rows[n - num_image :], None], motion_tokens[rows[n - num_motion :]], num_image, num_motion
+        )
+        timestep = 0.25 * torch.log(noise.sigma.to(latents))[rows]
+        black = latents.new_zeros((1, 3, latents.shape[-2] * 8, latents.shape[-1] * 8))
+        pose = self.network("pose_guider")(black)[None]
+        # SVD's micro-conditions; the release keeps them at 12.5 frames a second, no motion bucket, no noise.
+        added = latents.new_tensor([[12.5, 0.0, 0.0]])
+        v = unet(sample, timestep, added, context, pose)
+        back = torch.empty_like(rows)
+        back[rows] = torch.arange(n, device=rows.device)
+        return v[back]
+
+
+STAGES: dict[str, type[Stage]] = {"vae": VAEStage, "motion": MotionStage, "joint": JointStage}
+
+
+def choose_trainable(stage: nn.Module, patterns: Iterable[str]) -> list[str]:
+    """Let only those parameters learn that a pattern names; the stage's own heads always do.
+
+    Returns:
+        Names of the parameters that learn.
+
+    Raises:
+        ConfigurationError: If a pattern fits nothing.
+    """
+    patterns = list(patterns)
+    used: set[str] = set()
+    chosen = []
+    for name, parameter in stage.named_parameters():
+        short = name.removeprefix("networks.")
+        fitting = {p for p in patterns if fnmatchcase(short, p) or fnmatchcase(short, f"{p}.*")}
+        used |= fitting
+        parameter.requires_grad_(bool(fitting) or name.startswith("heads."))
+        if parameter.requires_grad:
+            chosen.append(name)
+    unused = sorted(set(patterns) - used)
+    if unused:
+        raise ConfigurationError(f"trainable names {', '.join(unused)}, which this stage does not have; remove it.")
+    return chosen
+
+
+def _trainable(name: str, config: TrainingConfig) -> nn.Module:
+    network = IdentityNetwork() if name == IDENTITY else build(name, config.model, attention=wide_attention)
+    return nn.Module.train(network, name != "vae" or config.stage == "vae").requires_grad_(True)
+
+
+def wide_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_heads: int) -> torch.Tensor:
+    """PyTorch's attention, on the CPU in float32: its backward pass in bfloat16 is five times slower there."""
+    if q.device.type != "cpu":
+        return scaled_dot_product(q, k, v, num_heads)
+    return scaled_dot_product(q.float(), k.float(), v.float(), num_heads).to(q.dtype)
+
+
+def _edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return x[..., 1:, :] - x[..., :-1, :], x[..., :, 1:] - x[..., :, :-1]
+
+
+def _standard(looks: torch.Tensor) -> torch.Tensor:
+    """Looks to about unit variance: colours and the hairline are of order 1, the other lengths of order 0.1."""
+    scale = torch.tensor(
+        [
+            1.0 if name[-2:] in ("_r", "_g", "_b") or name in ("jaw", "hairline", "eye_height") else 10.0
+            for name in IDENTITY_PARAMETERS
+        ]
+    )
+    return (looks * scale.to(looks) - 0.5) * 3

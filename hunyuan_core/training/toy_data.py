@@ -1,0 +1,169 @@
+"""Clips of the drawn world, as training wants them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..appearance import cut_reference
+from ..config import ModelConfig
+from ..faces.crops import arcface_crop, head_pose_crop, image_encoder_input, motion_crop, square_box
+from ..faces.intensity import chunk_intensities
+from ..motion import INTENSITY_CHUNK
+from .config import DataConfig
+from .toyworld import (
+    MOTION_RANGES,
+    Painter,
+    face,
+    face_box,
+    face_track,
+    identity_parameters,
+    random_identity,
+    random_motion,
+)
+
+_LOW, _HIGH = np.array(list(MOTION_RANGES.values()), dtype=np.float32).T
+
+
+@dataclass(eq=False)
+class Clip:
+    """One clip, or a batch of B with one more dimension in front.
+
+    Attributes:
+        target: (T, 3, S, S) uint8, the frames to predict.
+        reference: (3, S, S) uint8, the portrait.
+        image: (3, S', S') float32, the portrait as the image encoder takes it.
+        identity_crop: (112, 112, 3) float32 in [0, 1], the portrait as ArcFace takes it.
+        motion_crops: (T, 3, E, E) uint8 of the driver.
+        head_pose_crops: (T, 3, P, P) uint8 of the driver.
+        intensity: (2,) int64, head and expression.
+        motion: (T, 11) float32, the true motion, each parameter's range mapped to [-1, 1].
+        looks: (29,) float32, the true identity.
+        seed: () int64, of this clip's noise.
+    """
+
+    target: torch.Tensor
+    reference: torch.Tensor
+    image: torch.Tensor
+    identity_crop: torch.Tensor
+    motion_crops: torch.Tensor
+    head_pose_crops: torch.Tensor
+    intensity: torch.Tensor
+    motion: torch.Tensor
+    looks: torch.Tensor
+    seed: torch.Tensor
+
+    @classmethod
+    def stack(cls, clips: list[Clip]) -> Clip:
+        """Join clips to a batch."""
+        return cls(**{name: torch.stack([getattr(clip, name) for clip in clips]) for name in cls.__annotations__})
+
+    def to(self, device: torch.device) -> Clip:
+        """Move all tensors."""
+        return Clip(**{name: getattr(self, name).to(device, non_blocking=True) for name in Clip.__annotations__})
+
+
+class ToyClips(torch.utils.data.Dataset[Clip]):
+    """As many clips of the drawn world as one asks for; clip i is always the same.
+
+    The portrait is a frame of the person in another motion, the identity's crop is taken from it. The driver is the
+    person itself or somebody else with the same motion, which is what cross-reenactment should undo.
+    """
+
+    def __init__(self, model: ModelConfig, data: DataConfig, seed: int, length: int) -> None:
+        self.model = model
+        self.data = data
+        self.seed = seed
+        self.length = length
+
+    def __len__(self) -> int:
+        """Count the clips."""
+        return self.length
+
+    def __getitem__(self, index: int) -> Clip:
+        """Draw a clip."""
+        data, size = self.data, self.data.image_size
+        rng = np.random.default_rng([self.seed, index])
+        person = random_identity(rng)
+        is_other = rng.random() < data.other_driver_share
+        performer = random_identity(rng) if is_other else person
+        motion = random_motion(rng, INTENSITY_CHUNK)
+        stride = min(
+            int(rng.integers(1, data.max_stride + 1)), max((INTENSITY_CHUNK - 1) // max(data.num_frames - 1, 1), 1)
+        )
+        start = int(rng.integers(0, INTENSITY_CHUNK - stride * (data.num_frames - 1)))
+        rows = motion[start : start + stride * data.num_frames : stride][: data.num_frames]
+        pose = random_motion(rng, 1)[0] if rng.random() < 0.7 else motion[rng.integers(len(motion))]
+
+        painter = Painter(person, size)
+        target = [painter.draw(row) for row in rows]
+        driver = list(map(Painter(performer, size).draw, rows)) if is_other else target
+        portrait = painter.draw(pose)
+        reference = cut_reference(portrait, face(person, pose, size), size)
+        # As in inference, the boxes of all crops are that of the driving video's first frame.
+        first = face_box(performer, motion[0], size)
+        square = square_box(first, size, size)
+        encoders = self.model.expression.image_size, self.model.head_pose.image_size
+        motion_crops = [
+            motion_crop(frame, face(performer, row, size).landmarks, first, encoders[0])
+            for frame, row in zip(driver, rows, strict=True)
+        ]
+        pose_crops = [head_pose_crop(frame, square, encoders[1], 2 * encoders[1]) for frame in driver]
+        landmarks = face_track(performer, motion, size).landmarks
+        (intensity,) = chunk_intensities(landmarks, INTENSITY_CHUNK, levels=self.model.refiner.num_intensity_levels)
+        return Clip(
+            target=_to_tensor(target),
+            reference=_to_tensor([reference.image])[0],
+            image=image_encoder_input(reference.image, self.model.vision.image_size)[0],
+            identity_crop=torch.from_numpy(arcface_crop(reference.image, reference.landmarks)),
+            motion_crops=jitter(_to_tensor(motion_crops), data.colour_jitter, rng),
+            head_pose_crops=_to_tensor(pose_crops),
+            intensity=torch.tensor(intensity),
+            motion=torch.from_numpy((rows - _LOW) / (_HIGH - _LOW) * 2 - 1),
+            looks=torch.from_numpy(identity_parameters(person)),
+            seed=torch.tensor(int(rng.integers(2**62))),
+        )
+
+
+class ToyPictures(torch.utils.data.Dataset[torch.Tensor]):
+    """Single pictures of the drawn world, (3, S, S) uint8, for the VAE; four of a person follow each other."""
+
+    def __init__(self, data: DataConfig, seed: int, length: int) -> None:
+        self.data = data
+        self.seed = seed
+        self.length = length
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return self.length
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        """Draw a picture."""
+        rng = np.random.default_rng([self.seed, index // 4])
+        person = random_identity(rng)
+        motion = random_motion(np.random.default_rng([self.seed, index, 1]), 1)[0]
+        return _to_tensor([Painter(person, self.data.image_size).draw(motion)])[0]
+
+
+def jitter(frames: torch.Tensor, strength: float, rng: np.random.Generator) -> torch.Tensor:
+    """Change brightness, contrast and saturation of a clip, the same in all its frames.
+
+    Args:
+        frames: (T, 3, H, W) uint8.
+        strength: Largest change, as a share; 0 changes nothing.
+    """
+    if strength == 0:
+        return frames
+    brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3)
+    x = frames.float() * brightness
+    mean = x.mean()
+    x = (x - mean) * contrast + mean
+    grey = x.mean(1, keepdim=True)
+    return ((x - grey) * saturation + grey).clamp(0, 255).round().to(torch.uint8)
+
+
+def _to_tensor(images: list[np.ndarray]) -> torch.Tensor:
+    """(H, W, 3) uint8 images to (T, 3, H, W) uint8."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()

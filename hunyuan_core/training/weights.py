@@ -1,0 +1,112 @@
+"""Weights that a run starts from, and those that it leaves."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from ..checkpoints import FILES, load_network, save_network
+from ..checkpoints.files import locate
+from ..checkpoints.writing import write_safetensors
+from ..errors import ConfigurationError
+from .config import TrainingConfig
+from .identity_network import IdentityNetwork, export_identity
+from .stages import IDENTITY, Stage, VAEStage
+from .toy_data import ToyPictures
+
+_OWN = {IDENTITY: "identity.safetensors", "heads": "heads.safetensors"}
+"""What the training alone needs to go on: the identity network before its conversion, and the auxiliary heads."""
+
+_FILES = {file.name: file for file in FILES}
+_NUM_PICTURES = 64  # that the scale of latents is measured on
+
+
+def start_from(stage: Stage, folder: str | Path) -> list[str]:
+    """Fill those networks of a stage that a folder has; the others keep their random weights.
+
+    Returns:
+        Names of the networks that were found.
+
+    Raises:
+        ConfigurationError: If the folder has none of them, or one of another size.
+        WeightsError: If a file is damaged.
+    """
+    folder, found = Path(folder), []
+    for name in [name for name in stage.networks if name != IDENTITY]:
+        path = locate(folder, _FILES[name])
+        if path is None:
+            continue
+        network = load_network(name, path, dtype=torch.float32)
+        if name == "vae":
+            # The scale of its latents is part of its configuration.
+            stage.networks[name] = nn.Module.train(network, isinstance(stage, VAEStage))
+        else:
+            _fill(stage.networks[name], network.state_dict(), path)
+        found.append(name)
+    own = {"heads": getattr(stage, "heads", None)}
+    if IDENTITY in stage.networks:
+        own[IDENTITY] = stage.networks[IDENTITY]
+    for name, module in own.items():
+        path = folder / _OWN[name]
+        if module is not None and path.is_file():
+            _fill(module, load_file(path), path)
+            found.append(name)
+    if not found:
+        raise ConfigurationError(
+            f"start_from: {folder} has none of this stage's networks ({', '.join(stage.networks)})."
+        )
+    return found
+
+
+def export(stage: Stage, config: TrainingConfig, folder: str | Path) -> None:
+    """Write a stage's networks under the released names, as ``Pipeline.from_pretrained`` and ComfyUI find them.
+
+    Networks of the folder that the stage does not have stay.
+
+    Raises:
+        WeightsError: If a file cannot be written.
+    """
+    folder, model = Path(folder), config.model
+    for name, network in stage.networks.items():
+        if name == IDENTITY:
+            assert isinstance(network, IdentityNetwork)  # noqa: S101
+            write_safetensors(network.state_dict(), folder / _OWN[name], {})
+            path = folder / _FILES[name].filename
+            path.parent.mkdir(parents=True, exist_ok=True)
+            export_identity(network, path)
+            continue
+        if name == "vae":
+            scale = (
+                _latent_scale(network, config)
+                if isinstance(stage, VAEStage)
+                else cast("Any", network).config.scaling_factor
+            )
+            model = dataclasses.replace(model, vae=dataclasses.replace(model.vae, scaling_factor=scale))
+        save_network(name, network, model, folder / _FILES[name].accepted_filenames[0])
+    if isinstance(heads := getattr(stage, "heads", None), nn.Module):
+        write_safetensors(heads.state_dict(), folder / _OWN["heads"], {})
+
+
+def _fill(module: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ConfigurationError(f"{path} does not fit the configuration's model ({reason}).") from error
+
+
+@torch.no_grad()
+def _latent_scale(vae: nn.Module, config: TrainingConfig) -> float:
+    """What gives the latents unit variance; of pictures that were not trained on."""
+    pictures = ToyPictures(config.data, config.seed + 1, _NUM_PICTURES)
+    weight = next(vae.parameters())
+    latents = [
+        vae.encode((pictures[i][None] / 127.5 - 1).to(weight)).latent_dist.mode()  # pyright: ignore[reportCallIssue]
+        for i in range(_NUM_PICTURES)
+    ]
+    return round(1 / float(torch.cat(latents).std()), 5)

@@ -23,6 +23,8 @@ class UNetConfig:
     cross_attention_dim: int = 1024
     addition_time_embed_dim: int = 256
     num_added_time_ids: int = 3
+    norm_num_groups: int = 32
+    """Groups of channels that are normalised together; with as many groups as channels a mean could not pass."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class VAEConfig:
     layers_per_block: int = 2
     latent_channels: int = 4
     scaling_factor: float = 0.18215
+    norm_num_groups: int = 32
+    """As in ``UNetConfig``."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,13 @@ from torch import nn
 from ..config import ExpressionConfig, HeadPoseConfig
 
 
+def set_norm_groups(module: nn.Module, num_groups: int) -> None:
+    """Let all group normalisations of a network have so many groups; their weights do not depend on it."""
+    for part in module.modules():
+        if isinstance(part, nn.GroupNorm):
+            part.num_groups = num_groups
+
+
 class Bottleneck(nn.Module):
     """1×1, 3×3 (with the stride), 1×1 to four times the width."""
 

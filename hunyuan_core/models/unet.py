@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from ..config import UNetConfig
 from ..errors import ShapeError
@@ -27,6 +28,7 @@ from .attention import (
     scaled_dot_product,
     sinusoidal_embedding,
 )
+from .residual import set_norm_groups
 
 
 class SpatialResBlock(nn.Module):
@@ -110,7 +112,13 @@ class Upsample(nn.Module):
 
 
 class Stage(nn.Module):
-    """Residual blocks of one resolution, each followed by a transformer where there is one."""
+    """Residual blocks of one resolution, each followed by a transformer where there is one.
+
+    Attributes:
+        is_checkpointed: Whether training keeps the layers' inputs only and computes the rest again for the gradients.
+    """
+
+    is_checkpointed: bool = False
 
     def __init__(
         self,
@@ -130,6 +138,15 @@ class Stage(nn.Module):
         self, i: int, x: torch.Tensor, embedding: torch.Tensor, num_frames: int, context: Context
     ) -> torch.Tensor:
         """Run the i-th residual block and its transformer; (B·T, C, H, W) to (B·T, C', H, W)."""
+        if self.is_checkpointed and torch.is_grad_enabled():
+            return cast(
+                "torch.Tensor", checkpoint(self._layer, i, x, embedding, num_frames, context, use_reentrant=False)
+            )
+        return self._layer(i, x, embedding, num_frames, context)
+
+    def _layer(
+        self, i: int, x: torch.Tensor, embedding: torch.Tensor, num_frames: int, context: Context
+    ) -> torch.Tensor:
         x = self.resnets[i](x, embedding, num_frames)
         return self.attentions[i](x, num_frames, context) if i < len(self.attentions) else x
 
@@ -209,6 +226,7 @@ class UNet(nn.Module):
 
         self.conv_norm_out = operations.GroupNorm(32, channels[0], eps=1e-5)
         self.conv_out = operations.Conv2d(channels[0], config.out_channels, 3, padding=1)
+        set_norm_groups(self, config.norm_num_groups)
 
     @property
     def transformers(self) -> list[SpatioTemporalTransformer]:
@@ -231,6 +249,12 @@ class UNet(nn.Module):
         for module in self.modules():
             if isinstance(module, FeedForward):
                 module.num_chunks = num_chunks
+
+    def checkpoint_gradients(self) -> None:
+        """Trade time for memory in training; see ``Stage``."""
+        for module in self.modules():
+            if isinstance(module, Stage):
+                module.is_checkpointed = True
 
     def project_context(
         self,

@@ -8,19 +8,23 @@ from typing import Any
 import torch
 
 from ..config import VAEConfig
+from .residual import set_norm_groups
 
 
 def build_vae(config: VAEConfig) -> Any:
     """Build diffusers' ``AutoencoderKLTemporalDecoder`` of the given size, on the current default device."""
     from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
 
-    return AutoencoderKLTemporalDecoder(
+    vae = AutoencoderKLTemporalDecoder(
         down_block_types=("DownEncoderBlock2D",) * len(config.block_out_channels),  # pyright: ignore[reportArgumentType]
         block_out_channels=config.block_out_channels,  # pyright: ignore[reportArgumentType]
         layers_per_block=config.layers_per_block,
         latent_channels=config.latent_channels,
         scaling_factor=config.scaling_factor,
     )
+    # The class itself knows 32 only.
+    set_norm_groups(vae, config.norm_num_groups)
+    return vae
 
 
 def encode_image(vae: Any, image: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from ..checkpoints.writing import write_safetensors
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, WeightsError
 
 _PREFIX = "step_"
 
@@ -53,6 +53,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, num_kept: int) -> Path
         (part / "state.json").write_text(json.dumps(state), encoding="utf-8")
         shutil.rmtree(path, ignore_errors=True)
         os.replace(part, path)
+    except OSError as error:
+        raise WeightsError(
+            f"The checkpoint {path} cannot be written ({error}); check the disk's free space and the folder's "
+            "permissions, and resume from the one before."
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     for old in _list(folder)[:-num_kept]:

@@ -157,6 +157,11 @@ class TrainingConfig:
                 f"loss.drop_all ({loss.drop_all}) and loss.drop_motion ({loss.drop_motion}) are shares of all clips; "
                 "lower one, so that they are at most 1 together."
             )
+        if self.stage != "joint" and (self.lora.rank > 0 or self.optimiser.gradient_checkpointing):
+            raise ConfigurationError(
+                f"lora.rank and optimiser.gradient_checkpointing are of the UNet, which stage {self.stage!r} does not "
+                "have; leave them out, or set stage to joint."
+            )
         for (one, first), (other, second) in _equal_sizes(self.model):
             if first != second:
                 raise ConfigurationError(f"{one} ({first}) must be {other} ({second}); change one of the two.")

@@ -19,8 +19,9 @@ from ..errors import ConfigurationError, HunyuanPortraitError
 from ..optional import require
 from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
-from .stages import STAGES, choose_trainable
-from .toy_data import Clip, ToyClips, ToyPictures
+from .lora import add_lora
+from .stages import STAGES, Stage, choose_trainable
+from .toy_data import Clip, Frames, ToyClips, ToyFrames
 from .weights import export, start_from
 
 OnStep = Callable[[int, Mapping[str, float]], None]
@@ -54,15 +55,13 @@ def train(config: TrainingConfig, on_step: OnStep | None = None, *, is_resumed: 
     accelerate = require("accelerate", "training", "pip install hunyuan-portrait[train]")
     precision = {"fp32": "no"}.get(config.optimiser.precision, config.optimiser.precision)
     has_gpu = torch.cuda.is_available()
-    accelerator = accelerate.Accelerator(mixed_precision=precision, cpu=not has_gpu)
+    # Which networks a process uses depends on which conditions its clips were dropped.
+    parallel = accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = accelerate.Accelerator(mixed_precision=precision, cpu=not has_gpu, kwargs_handlers=[parallel])
     folder = Path(config.output.folder)
     checkpoint = _find_checkpoint(folder, config, is_resumed)
 
-    torch.manual_seed(config.seed)
-    stage = STAGES[config.stage](config)
-    if config.start_from:
-        start_from(stage, config.start_from)
-    choose_trainable(stage, config.trainable)
+    stage = build_stage(config)
     parameters = {name: parameter for name, parameter in stage.named_parameters() if parameter.requires_grad}
     stage.to(accelerator.device)
     settings = config.optimiser
@@ -81,12 +80,8 @@ def train(config: TrainingConfig, on_step: OnStep | None = None, *, is_resumed: 
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(settings.learning_rate, num_done, config)
         losses = _accumulate(accelerator, wrapped, parts, num_done)
-        if not math.isfinite(losses["total"]):
-            raise HunyuanPortraitError(
-                f"The loss of step {num_done + 1} is not finite (clips {parts[0][0][0]} to {parts[-1][0][-1]}, seed "
-                f"{config.seed}); lower the learning rate, or train in bf16 or fp32, and resume from {folder}."
-            )
         losses["gradient"] = float(accelerator.clip_grad_norm_(wrapped.parameters(), settings.gradient_clip))
+        _check_finite(losses, num_done, config)
         prepared.step()
         prepared.zero_grad()
         num_done += 1
@@ -110,6 +105,41 @@ def train(config: TrainingConfig, on_step: OnStep | None = None, *, is_resumed: 
         export(stage, config, weights)
     accelerator.wait_for_everyone()
     return Result(weights, losses)
+
+
+def build_stage(config: TrainingConfig) -> Stage:
+    """Make a stage's networks as the configuration starts them, those parameters with gradients that learn.
+
+    Raises:
+        ConfigurationError: If what learns contradicts what there is.
+        WeightsError: If weights to start from are damaged.
+    """
+    torch.manual_seed(config.seed)
+    stage = STAGES[config.stage](config)
+    if config.start_from:
+        start_from(stage, config.start_from)
+    if config.lora.rank > 0:
+        add_lora(stage.network("unet"), config.lora)
+    if config.optimiser.gradient_checkpointing:
+        stage.network("unet").checkpoint_gradients()
+    names = choose_trainable(stage, config.trainable)
+    if config.lora.rank > 0 and any(".unet." in name and ".lora_" not in name for name in names):
+        raise ConfigurationError("With lora.rank above 0 only the updates learn: write trainable = ['unet.*.lora_*'].")
+    return stage
+
+
+def _check_finite(losses: Mapping[str, float], num_done: int, config: TrainingConfig) -> None:
+    settings = config.optimiser
+    # In fp16 the scaler answers an infinite gradient by leaving the step out.
+    watched = ("total",) if settings.precision == "fp16" else ("total", "gradient")
+    if all(math.isfinite(losses[name]) for name in watched):
+        return
+    first = num_done * settings.batch_size
+    raise HunyuanPortraitError(
+        f"The loss or its gradient is not finite in step {num_done + 1} (clips {first} to "
+        f"{first + settings.batch_size - 1} of seed {config.seed}); lower the learning rate, or train in bf16 or fp32, "
+        f"and resume from {config.output.folder}."
+    )
 
 
 def learning_rate(highest: float, num_done: int, config: TrainingConfig) -> float:
@@ -139,11 +169,7 @@ def _batches(
         for part in range(settings.num_accumulated):
             first = step * settings.batch_size + (part * num_processes + rank) * share
             indices.append(list(range(first, first + share)))
-    if config.stage == "vae":
-        dataset: Any = ToyPictures(data, config.seed, length)
-        collate: Any = torch.stack
-    else:
-        dataset, collate = ToyClips(config.model, data, config.seed, length), Clip.stack
+    dataset, collate = open_dataset(config, length)
     loader = torch.utils.data.DataLoader(
         dataset,
         batch_sampler=indices,
@@ -159,11 +185,18 @@ def _batches(
             parts = []
 
 
+def open_dataset(config: TrainingConfig, length: int) -> tuple[torch.utils.data.Dataset[Any], Any]:
+    """Make a stage's examples and what joins them to a batch; example i is a function of the configuration and of i."""
+    if config.stage == "vae":
+        return ToyFrames(config.data, config.seed, length), Frames.stack
+    return ToyClips(config.model, config.data, config.seed, length), Clip.stack
+
+
 def _accumulate(
     accelerator: Any, stage: nn.Module, parts: list[tuple[list[int], Any]], num_done: int
 ) -> dict[str, float]:
-    """Add up the gradients of a step's parts; the mean of their losses."""
-    losses: dict[str, float] = {}
+    """Add up the gradients of a step's parts; the mean of their losses, over all processes."""
+    losses: dict[str, Any] = {}
     for i, (_, batch) in enumerate(parts):
         # Processes exchange their gradients in the last part only.
         exchange = nullcontext() if i == len(parts) - 1 else accelerator.no_sync(stage)
@@ -172,8 +205,9 @@ def _accumulate(
                 values = stage(batch.to(accelerator.device), num_done)
             accelerator.backward(values["total"] / len(parts))
         for name, value in values.items():
-            losses[name] = losses.get(name, 0.0) + float(value.detach()) / len(parts)
-    return losses
+            losses[name] = losses.get(name, 0.0) + value.detach() / len(parts)
+    # All processes see the same, and so stop together.
+    return {name: float(accelerator.reduce(value, "mean")) for name, value in losses.items()}
 
 
 def _find_checkpoint(folder: Path, config: TrainingConfig, is_resumed: bool) -> Checkpoint | None:

@@ -56,6 +56,11 @@ def draw_noise(
     return Noise(torch.stack(sigmas), torch.stack(values), tuple(branches))
 
 
+def seeded_noise(seeds: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Draw standard normal noise, (B, *shape) float32 on the CPU, each row by its own seed (B,)."""
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds.tolist()])
+
+
 def noisy_input(latents: torch.Tensor, noise: Noise) -> torch.Tensor:
     """Scale noisy latents to unit variance: (x + σ n) / √(σ² + 1), shapes (B, T, C, h, w)."""
     sigma = noise.sigma.to(latents).view(-1, 1, 1, 1, 1)

@@ -17,8 +17,8 @@ from ..models.vision import TokenProjection, VisionEncoder
 from ..motion import assemble_tokens
 from .config import TrainingConfig
 from .identity_network import IdentityNetwork
-from .objective import draw_noise, noisy_input, v_loss
-from .toy_data import Clip
+from .objective import draw_noise, noisy_input, seeded_noise, v_loss
+from .toy_data import Clip, Frames
 from .toyworld import IDENTITY_PARAMETERS, MOTION_PARAMETERS
 
 IDENTITY = "arcface"
@@ -42,20 +42,21 @@ class Stage(nn.Module):
 
 
 class VAEStage(Stage):
-    """Reconstruction of single pictures."""
+    """Reconstruction of short clips, whose frames the decoder mixes as it does in inference."""
 
     def __init__(self, config: TrainingConfig) -> None:
         super().__init__()
         self.config = config
         self.networks = nn.ModuleDict({"vae": _trainable("vae", config)})
 
-    def forward(self, pictures: torch.Tensor, num_done: int) -> Losses:
-        """Pictures (B, 3, S, S) uint8."""
-        x = pictures.float() / 127.5 - 1
+    def forward(self, batch: Frames, num_done: int) -> Losses:
+        """Losses of reconstruction, of its edges, and the KL divergence from a standard normal."""
+        x = batch.frames.flatten(0, 1).float() / 127.5 - 1
         vae = self.network("vae")
         latents = vae.encode(x).latent_dist
-        y = vae.decode(latents.sample() if self.training else latents.mode(), num_frames=1).sample.float()
         mean, logvar = latents.mean.float(), latents.logvar.float()
+        noise = seeded_noise(batch.seed, (batch.frames.shape[1], *mean.shape[1:])).flatten(0, 1).to(mean)
+        y = vae.decode(mean + torch.exp(0.5 * logvar) * noise, num_frames=batch.frames.shape[1]).sample.float()
         squared = (y - x).square().mean()
         edges = sum((a - b).abs().mean() for a, b in zip(_edges(y), _edges(x), strict=True))
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ import torch
 from ..appearance import cut_reference
 from ..config import ModelConfig
 from ..faces.crops import arcface_crop, head_pose_crop, image_encoder_input, motion_crop, square_box
-from ..faces.intensity import chunk_intensities
+from ..faces.intensity import motion_intensity
 from ..motion import INTENSITY_CHUNK
 from .config import DataConfig
 from .toyworld import (
@@ -24,12 +25,47 @@ from .toyworld import (
     random_motion,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _LOW, _HIGH = np.array(list(MOTION_RANGES.values()), dtype=np.float32).T
 
 
 @dataclass(eq=False)
-class Clip:
-    """One clip, or a batch of B with one more dimension in front.
+class Example:
+    """Tensors of one example, or of a batch of B with one more dimension in front.
+
+    Attributes:
+        seed: () int64, of all noise that belongs to the example.
+    """
+
+    seed: torch.Tensor
+
+    @classmethod
+    def stack(cls, examples: list[Self]) -> Self:
+        """Join examples to a batch."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: torch.stack([getattr(example, name) for example in examples]) for name in names})
+
+    def to(self, device: torch.device) -> Self:
+        """Move all tensors."""
+        return replace(self, **{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+
+
+@dataclass(eq=False)
+class Frames(Example):
+    """Frames that follow each other, for the VAE.
+
+    Attributes:
+        frames: (T, 3, S, S) uint8.
+    """
+
+    frames: torch.Tensor
+
+
+@dataclass(eq=False)
+class Clip(Example):
+    """One clip for everything else.
 
     Attributes:
         target: (T, 3, S, S) uint8, the frames to predict.
@@ -41,7 +77,6 @@ class Clip:
         intensity: (2,) int64, head and expression.
         motion: (T, 11) float32, the true motion, each parameter's range mapped to [-1, 1].
         looks: (29,) float32, the true identity.
-        seed: () int64, of this clip's noise.
     """
 
     target: torch.Tensor
@@ -53,16 +88,6 @@ class Clip:
     intensity: torch.Tensor
     motion: torch.Tensor
     looks: torch.Tensor
-    seed: torch.Tensor
-
-    @classmethod
-    def stack(cls, clips: list[Clip]) -> Clip:
-        """Join clips to a batch."""
-        return cls(**{name: torch.stack([getattr(clip, name) for clip in clips]) for name in cls.__annotations__})
-
-    def to(self, device: torch.device) -> Clip:
-        """Move all tensors."""
-        return Clip(**{name: getattr(self, name).to(device, non_blocking=True) for name in Clip.__annotations__})
 
 
 class ToyClips(torch.utils.data.Dataset[Clip]):
@@ -90,11 +115,7 @@ class ToyClips(torch.utils.data.Dataset[Clip]):
         is_other = rng.random() < data.other_driver_share
         performer = random_identity(rng) if is_other else person
         motion = random_motion(rng, INTENSITY_CHUNK)
-        stride = min(
-            int(rng.integers(1, data.max_stride + 1)), max((INTENSITY_CHUNK - 1) // max(data.num_frames - 1, 1), 1)
-        )
-        start = int(rng.integers(0, INTENSITY_CHUNK - stride * (data.num_frames - 1)))
-        rows = motion[start : start + stride * data.num_frames : stride][: data.num_frames]
+        rows = _choose_frames(rng, motion, data)
         pose = random_motion(rng, 1)[0] if rng.random() < 0.7 else motion[rng.integers(len(motion))]
 
         painter = Painter(person, size)
@@ -112,7 +133,11 @@ class ToyClips(torch.utils.data.Dataset[Clip]):
         ]
         pose_crops = [head_pose_crop(frame, square, encoders[1], 2 * encoders[1]) for frame in driver]
         landmarks = face_track(performer, motion, size).landmarks
-        (intensity,) = chunk_intensities(landmarks, INTENSITY_CHUNK, levels=self.model.refiner.num_intensity_levels)
+        intensity = motion_intensity(
+            landmarks,
+            levels=self.model.refiner.num_intensity_levels,
+            statistic=data.intensity_statistic,  # pyright: ignore[reportArgumentType]
+        )
         return Clip(
             target=_to_tensor(target),
             reference=_to_tensor([reference.image])[0],
@@ -127,8 +152,8 @@ class ToyClips(torch.utils.data.Dataset[Clip]):
         )
 
 
-class ToyPictures(torch.utils.data.Dataset[torch.Tensor]):
-    """Single pictures of the drawn world, (3, S, S) uint8, for the VAE; four of a person follow each other."""
+class ToyFrames(torch.utils.data.Dataset[Frames]):
+    """As many short clips of the drawn world as one asks for, without a driver; number i is always the same."""
 
     def __init__(self, data: DataConfig, seed: int, length: int) -> None:
         self.data = data
@@ -136,15 +161,25 @@ class ToyPictures(torch.utils.data.Dataset[torch.Tensor]):
         self.length = length
 
     def __len__(self) -> int:
-        """Count the pictures."""
+        """Count the clips."""
         return self.length
 
-    def __getitem__(self, index: int) -> torch.Tensor:
-        """Draw a picture."""
-        rng = np.random.default_rng([self.seed, index // 4])
-        person = random_identity(rng)
-        motion = random_motion(np.random.default_rng([self.seed, index, 1]), 1)[0]
-        return _to_tensor([Painter(person, self.data.image_size).draw(motion)])[0]
+    def __getitem__(self, index: int) -> Frames:
+        """Draw a clip."""
+        rng = np.random.default_rng([self.seed, index])
+        painter = Painter(random_identity(rng), self.data.image_size)
+        rows = _choose_frames(rng, random_motion(rng, INTENSITY_CHUNK), self.data)
+        return Frames(
+            seed=torch.tensor(int(rng.integers(2**62))), frames=_to_tensor([painter.draw(row) for row in rows])
+        )
+
+
+def _choose_frames(rng: np.random.Generator, motion: np.ndarray, data: DataConfig) -> np.ndarray:
+    """Take evenly spaced rows of a motion, (num_frames, 11)."""
+    last = max(data.num_frames - 1, 1)
+    stride = min(int(rng.integers(1, data.max_stride + 1)), (len(motion) - 1) // last)
+    start = int(rng.integers(0, len(motion) - stride * (data.num_frames - 1)))
+    return motion[start:][::stride][: data.num_frames]
 
 
 def jitter(frames: torch.Tensor, strength: float, rng: np.random.Generator) -> torch.Tensor:

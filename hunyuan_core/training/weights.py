@@ -13,17 +13,23 @@ from torch import nn
 from ..checkpoints import FILES, load_network, save_network
 from ..checkpoints.files import locate
 from ..checkpoints.writing import write_safetensors
+from ..config import ModelConfig
 from ..errors import ConfigurationError
+from ..models import build
 from .config import TrainingConfig
 from .identity_network import IdentityNetwork, export_identity
+from .lora import lora_state_dict, merged_state_dict
 from .stages import IDENTITY, Stage, VAEStage
-from .toy_data import ToyPictures
+from .toy_data import ToyFrames
 
 _OWN = {IDENTITY: "identity.safetensors", "heads": "heads.safetensors"}
 """What the training alone needs to go on: the identity network before its conversion, and the auxiliary heads."""
 
+LORA_FILE = "lora.safetensors"
+"""Updates of the UNet by themselves; its exported weights have them added."""
+
 _FILES = {file.name: file for file in FILES}
-_NUM_PICTURES = 64  # that the scale of latents is measured on
+_NUM_CLIPS = 64  # that the scale of latents is measured on
 
 
 def start_from(stage: Stage, folder: str | Path) -> list[str]:
@@ -87,9 +93,20 @@ def export(stage: Stage, config: TrainingConfig, folder: str | Path) -> None:
                 else cast("Any", network).config.scaling_factor
             )
             model = dataclasses.replace(model, vae=dataclasses.replace(model.vae, scaling_factor=scale))
-        save_network(name, network, model, folder / _FILES[name].accepted_filenames[0])
+        path = folder / _FILES[name].accepted_filenames[0]
+        if name == "unet" and config.lora.rank > 0:
+            write_safetensors(lora_state_dict(network), folder / LORA_FILE, {})
+            network = _merged(network, model)
+        save_network(name, network, model, path)
     if isinstance(heads := getattr(stage, "heads", None), nn.Module):
         write_safetensors(heads.state_dict(), folder / _OWN["heads"], {})
+
+
+def _merged(unet: nn.Module, model: ModelConfig) -> nn.Module:
+    with torch.device("meta"):
+        plain = build("unet", model)
+    plain.load_state_dict(merged_state_dict(unet), assign=True)
+    return plain
 
 
 def _fill(module: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
@@ -102,11 +119,11 @@ def _fill(module: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> No
 
 @torch.no_grad()
 def _latent_scale(vae: nn.Module, config: TrainingConfig) -> float:
-    """What gives the latents unit variance; of pictures that were not trained on."""
-    pictures = ToyPictures(config.data, config.seed + 1, _NUM_PICTURES)
+    """What gives the latents unit variance; of clips that were not trained on."""
+    clips = ToyFrames(config.data, config.seed + 1, _NUM_CLIPS)
     weight = next(vae.parameters())
     latents = [
-        vae.encode((pictures[i][None] / 127.5 - 1).to(weight)).latent_dist.mode()  # pyright: ignore[reportCallIssue]
-        for i in range(_NUM_PICTURES)
+        vae.encode((clips[i].frames / 127.5 - 1).to(weight)).latent_dist.mode()  # pyright: ignore[reportCallIssue]
+        for i in range(_NUM_CLIPS)
     ]
     return round(1 / float(torch.cat(latents).std()), 5)

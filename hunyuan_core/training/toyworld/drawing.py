@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 
-from .geometry import Geometry
+from .geometry import POINTS, Geometry
 from .identity import Colour, Identity
 
 _SCALE = 2  # drawn twice as large and reduced, for smooth edges
 _BITS = 4  # of a pixel, that OpenCV is given
 _EYEBALL, _PUPIL, _MOUTH, _TEETH = (246.0, 246.0, 244.0), (18.0, 16.0, 20.0), (66.0, 18.0, 26.0), (244.0, 240.0, 232.0)
 _TONGUE = (206.0, 88.0, 92.0)
+_HALF = POINTS // 2
 
 
 def render(identity: Identity, motion: np.ndarray, size: int = 128) -> np.ndarray:
@@ -67,7 +68,7 @@ class Painter:
             x = np.array([-1.2, -1.22, -1.1, 1.1, 1.22, 1.2])
             y = np.array([-0.2, 0.7, 1.45, 1.45, 0.7, -0.2])
             self._shape(canvas, geometry.on_plane(np.stack([x * width, y * height], -1)), hair)
-            self._shape(canvas, geometry.outline(1.2, np.linspace(np.pi, 2 * np.pi, 13)), hair)
+            self._shape(canvas, geometry.outline(1.2, np.linspace(np.pi, 2 * np.pi, 25)), hair)
         if identity.hair_style == "bun":
             angle = np.linspace(0, 2 * np.pi, 20)
             bun = np.stack([0.09 * np.cos(angle), -1.13 * height + 0.09 * np.sin(angle)], -1)
@@ -75,7 +76,7 @@ class Painter:
         if identity.hair_style == "curly":
             for angle in np.linspace(0.85 * np.pi, 2.15 * np.pi, 9):
                 middle = 1.02 * np.array([width * math.cos(angle), height * math.sin(angle)])
-                turn = np.linspace(0, 2 * np.pi, 12)
+                turn = np.linspace(0, 2 * np.pi, 20)
                 curl = middle + 0.085 * np.stack([np.cos(turn), np.sin(turn)], -1)
                 self._shape(canvas, geometry.on_plane(curl), hair)
         chin = geometry.outline(0.8, np.array([0.8, 2.35]))
@@ -88,7 +89,7 @@ class Painter:
         import cv2
 
         identity = self.identity
-        outline = geometry.outline(angles=np.linspace(0, 2 * np.pi, 48, endpoint=False))
+        outline = geometry.outline()
         self._fill(canvas, outline, identity.skin)
         if identity.has_freckles:
             for x in (-0.15, -0.12, -0.09, 0.09, 0.12, 0.15):
@@ -143,15 +144,17 @@ class Painter:
 
     def _draw_mouth(self, canvas: np.ndarray, geometry: Geometry) -> None:
         self._shape(canvas, geometry.lips(), self.identity.lips)
-        if geometry.action.mouth_open < 0.04:
-            inside = geometry.lips(0.0)
-            self._stroke(canvas, inside[:13], _shade(self.identity.lips, 0.5), self._line, is_closed=False)
-            return
         inside = geometry.lips(0.0)
+        lower, upper = _lower(inside), _upper(inside)
+        if geometry.action.mouth_open < 0.04:
+            self._stroke(canvas, lower, _shade(self.identity.lips, 0.5), self._line, is_closed=False)
+            return
         self._fill(canvas, inside, _MOUTH)
-        upper, lower = inside[12:], inside[:13]
-        self._fill(canvas, np.concatenate([upper, upper[::-1] * 0.72 + lower[: len(upper)] * 0.28]), _TEETH)
-        self._fill(canvas, np.concatenate([lower[3:10], lower[3:10][::-1] * 0.6 + upper[2:9] * 0.4]), _TONGUE)
+        # Both edges run from left to right here, so that a mix of them is a line between.
+        lower = lower[::-1]
+        self._fill(canvas, np.concatenate([upper, (0.72 * upper + 0.28 * lower)[::-1]]), _TEETH)
+        part = slice(POINTS // 8, -POINTS // 8)
+        self._fill(canvas, np.concatenate([lower[part], (0.6 * lower + 0.4 * upper)[part][::-1]]), _TONGUE)
 
     def _draw_eye(self, canvas: np.ndarray, geometry: Geometry, side: int) -> None:
         import cv2
@@ -159,7 +162,7 @@ class Painter:
         eye = geometry.eye(side)
         ink = self._ink()
         if geometry.action.blink > 0.93:
-            self._stroke(canvas, eye[:13], ink, self._line + 1, is_closed=False)
+            self._stroke(canvas, _lower(eye), ink, self._line + 1, is_closed=False)
             return
         (x1, y1), (x2, y2) = (
             np.clip(f(eye * self._side) + m, 0, self._side).astype(int) for f, m in ((_low, -2), (_high, 2))
@@ -178,9 +181,9 @@ class Painter:
         cv2.fillPoly(mask, [self._fixed(eye - corner)], 255, cv2.LINE_AA, _BITS)
         share = (mask / np.float32(255))[..., None]
         part[:] = part * (1 - share) + ball * share
-        self._stroke(canvas, eye[12:], ink, self._line + 1, is_closed=False)
+        self._stroke(canvas, _upper(eye), ink, self._line + 1, is_closed=False)
         if self.identity.style == "outlined":
-            self._stroke(canvas, eye[:13], ink, max(1, self._line - 1), is_closed=False)
+            self._stroke(canvas, _lower(eye), ink, max(1, self._line - 1), is_closed=False)
 
     def _draw_front_hair(self, canvas: np.ndarray, geometry: Geometry) -> None:
         identity = self.identity
@@ -188,8 +191,8 @@ class Painter:
             return
         height = identity.head_height
         line = -identity.hairline * height
-        rim = geometry.outline(1.07, np.linspace(0.93 * np.pi, 2.07 * np.pi, 22))
-        x = np.linspace(0.9, -0.9, 11)
+        rim = geometry.outline(1.07, np.linspace(0.93 * np.pi, 2.07 * np.pi, 40))
+        x = np.linspace(0.9, -0.9, 31)
         if identity.hair_style == "fringe":
             y = line + 0.07 + 0.02 * np.cos(9 * np.pi * x)
         elif identity.hair_style == "parted":
@@ -201,14 +204,14 @@ class Painter:
 
     def _draw_glasses(self, canvas: np.ndarray, geometry: Geometry) -> None:
         size, ink = self.identity.eye_size, (30.0, 30.0, 36.0)
-        angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+        angle = np.linspace(0, 2 * np.pi, POINTS, endpoint=False)
         rims = []
         for side in (-1, 1):
             middle = np.array([side * self.identity.eye_distance, -0.045 * geometry.scale])
             rim = np.stack([np.cos(angle), 0.9 * np.sin(angle)], -1) * size * 1.25
             rims.append(geometry.on_face(middle + rim, 0.02))
             self._stroke(canvas, rims[-1], ink, self._line)
-        self._stroke(canvas, np.array([rims[0][0], rims[1][10]]), ink, self._line, is_closed=False)
+        self._stroke(canvas, np.array([rims[0][0], rims[1][_HALF]]), ink, self._line, is_closed=False)
 
     def _draw_backdrop(self) -> np.ndarray:
         """Background and clothes, which stand still."""
@@ -301,6 +304,16 @@ class Painter:
 
     def _ink(self) -> Colour:
         return _shade(self.identity.hair, 0.35)
+
+
+def _lower(outline: np.ndarray) -> np.ndarray:
+    """Lower edge of an eye or a mouth, from right to left."""
+    return outline[: _HALF + 1]
+
+
+def _upper(outline: np.ndarray) -> np.ndarray:
+    """Upper edge of an eye or a mouth, from left to right."""
+    return np.roll(outline, -_HALF, axis=0)[: _HALF + 1]
 
 
 def _low(points: np.ndarray) -> np.ndarray:

@@ -20,7 +20,9 @@ EYE_LINE, NOSE_LINE, MOUTH_LINE = -0.045, 0.085, 0.185
 
 _DEPTH = 0.85  # of the head by half its width
 _NOSE_DEPTH = 0.05
-_CIRCLE = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+POINTS = 48
+"""Of a closed outline: the first is its right, then clockwise."""
+_CIRCLE = np.linspace(0, 2 * np.pi, POINTS, endpoint=False)
 
 LANDMARK_GROUPS: dict[str, slice] = {
     "left_eye": slice(0, 4),
@@ -92,15 +94,15 @@ class Geometry:
         return self.on_plane(points)
 
     def ear(self, side: int) -> np.ndarray:
-        """One ear; the one that the head turns towards the viewer moves in. Side -1 is the image's left."""
+        """One ear; the one that the head turns to the viewer comes out from behind it. Side -1 is the image's left."""
         identity = self.identity
-        x = side * identity.head_width - 0.1 * math.sin(self._yaw)
+        x = side * identity.head_width - 0.04 * math.sin(self._yaw)
         y = 0.02 - 0.08 * math.sin(self._pitch)
         size = identity.ear_size
         return self.on_plane(np.stack([x + 0.7 * size * np.cos(_CIRCLE), y + size * np.sin(_CIRCLE)], -1))
 
     def eye(self, side: int) -> np.ndarray:
-        """Opening of one eye, 24 points clockwise from its right corner."""
+        """Opening of one eye, clockwise from its right corner by the lower lid."""
         identity, blink = self.identity, self.action.blink
         half = identity.eye_size * identity.eye_height * 0.75
         upper, lower = -half * (1 - 1.6 * blink), half * (1 - 0.4 * blink)
@@ -135,7 +137,7 @@ class Geometry:
         return np.stack([flat[0], tip[0], flat[1], flat[2]])
 
     def lips(self, share: float = 1.0) -> np.ndarray:
-        """Outer edge of the lips (share 1) or the opening between them (share 0), 24 points from the right corner."""
+        """Outer edge of the lips (share 1) or the opening between them (share 0), clockwise from the right corner."""
         return self._mouth(_CIRCLE, share)
 
     def five_points(self) -> np.ndarray:
@@ -169,8 +171,8 @@ def landmarks(identity: Identity, motion: np.ndarray, size: int) -> np.ndarray:
     """
     geometry = Geometry(identity, motion)
     left, right = geometry.eye(-1), geometry.eye(1)
-    eye = [12, 18, 0, 6]
-    mouth = [12, 15, 18, 21, 0, 3, 6, 9]
+    eye = np.arange(2, 6) * POINTS // 4 % POINTS
+    mouth = np.arange(4, 12) * POINTS // 8 % POINTS
     points = [
         left[eye],
         right[eye],
@@ -209,12 +211,15 @@ def face_track(identity: Identity, motion: np.ndarray, size: int) -> FaceTrack:
 
 
 def face_mask(identity: Identity, motion: np.ndarray, size: int) -> np.ndarray:
-    """Which pixels belong to the head without hair and ears, (S, S) bool."""
+    """Which pixels belong to the head without hair and ears, (S, S) bool.
+
+    A mouth that is turned far to the side passes the outline of the head; it belongs to it too.
+    """
     import cv2
 
+    geometry = Geometry(identity, motion)
     mask = np.zeros((size, size), np.uint8)
-    # The centre of the first pixel is at 0 for OpenCV and at ½ here.
-    cv2.fillPoly(
-        mask, [np.round((Geometry(identity, motion).outline() * size - 0.5) * 16).astype(np.int32)], 1, shift=4
-    )
+    for part in (geometry.outline(), geometry.lips()):
+        # The centre of the first pixel is at 0 for OpenCV and at ½ here.
+        cv2.fillPoly(mask, [np.round((part * size - 0.5) * 16).astype(np.int32)], 1, shift=4)
     return mask.astype(bool)

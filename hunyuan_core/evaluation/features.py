@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..checkpoints import read_state_dict
-from ..errors import ShapeError, WeightsError
+from ..errors import MissingDependencyError, ShapeError, WeightsError
 from ..onnx_session import open_onnx
 from ..optional import require
 
@@ -120,11 +120,21 @@ class InceptionFeatures:
     clip_length = 1
 
     def __init__(self, path: str | Path) -> None:
-        fidelity = require("torch_fidelity", "FID-VID", "pip install torch-fidelity")
+        try:
+            fidelity = require("torch_fidelity", "FID-VID", "pip install torch-fidelity")
+        except RuntimeError as error:
+            # torchvision, which it imports, fails like this where it was built for another torch.
+            cause = " ".join(str(error).split())
+            raise MissingDependencyError(
+                f"FID-VID needs torch-fidelity with a working torchvision ({cause}). Repair it: pip install torchvision"
+            ) from error
         read_state_dict(path)  # refuses what torch-fidelity, on an older torch, would execute
-        self._network: Any = fidelity.FeatureExtractorInceptionV3(
-            "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
-        ).eval()
+        try:
+            self._network: Any = fidelity.FeatureExtractorInceptionV3(
+                "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
+            ).eval()
+        except (RuntimeError, KeyError) as error:
+            raise WeightsError(f"{path} is not the Inception of FID; delete it and fetch it again.") from error
 
     @torch.inference_mode()
     def features(self, clips: np.ndarray) -> np.ndarray:

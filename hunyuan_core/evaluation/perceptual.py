@@ -40,8 +40,11 @@ def load_lpips(path: str | Path) -> PictureMetric:
         cause = " ".join(str(error).split())
         raise MissingDependencyError(f"LPIPS needs a working torchvision ({cause}). Repair it: {_INSTALL}") from error
     read_state_dict(path)  # refuses what torchvision, which reads it next, would execute
-    with _hub_folder(path.parent.parent):
-        metric = image.LearnedPerceptualImagePatchSimilarity(net_type="alex")
+    try:
+        with _hub_folder(path.parent.parent):
+            metric = image.LearnedPerceptualImagePatchSimilarity(net_type="alex")
+    except RuntimeError as error:
+        raise WeightsError(f"{path} is not torchvision's AlexNet; delete it and fetch it again.") from error
 
     @torch.inference_mode()
     def lpips(reference: np.ndarray, result: np.ndarray) -> float:

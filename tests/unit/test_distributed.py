@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import torch
 from clips import make_clip
@@ -40,7 +42,8 @@ from hunyuan_core.models import UNet
 
 counts = [0]
 def count(module, inputs, output):
-    counts[-1] += isinstance(module, UNet)
+    # A call on meta counts operations for the estimate of the time.
+    counts[-1] += isinstance(module, UNet) and output.device.type != "meta"
 torch.nn.modules.module.register_module_forward_hook(count)
 statuses = []
 for command in json.loads(sys.argv[1]):
@@ -54,6 +57,11 @@ if join().is_first:
         complaint = str(error)
 print(json.dumps([statuses, counts[:-1], complaint]))
 """
+
+
+def frames_of(path: Path) -> np.ndarray:
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 def report_of(folder: Path, name: str) -> list[dict]:
@@ -88,14 +96,16 @@ def results(folder: Path) -> list:
     return json.loads((folder / "results.json").read_text())
 
 
-def test_windows_shared_by_two_processes_give_the_same_file(folder: Path, results: list) -> None:
-    assert (folder / "two.mp4").read_bytes() == (folder / "one.mp4").read_bytes()
+def test_windows_shared_by_two_processes_give_the_same_frames(folder: Path, results: list) -> None:
+    one, two = frames_of(folder / "one.mp4"), frames_of(folder / "two.mp4")
+    assert len(one) == FRAMES
+    np.testing.assert_array_equal(two, one)
     # Three windows in two rounds; in the second, one process only keeps the other company.
     assert [counts[0] for (_, counts, _), _ in results] == [2 * STEPS, 2 * STEPS]
 
 
 def test_two_processes_go_on_where_one_stopped(folder: Path, results: list) -> None:
-    assert (folder / "resumed.mp4").read_bytes() == (folder / "one.mp4").read_bytes()
+    np.testing.assert_array_equal(frames_of(folder / "resumed.mp4"), frames_of(folder / "one.mp4"))
     assert [counts[1] for (_, counts, _), _ in results] == [2, 2]
     assert f"goes on after step {STEPS - 1} of {STEPS}" in results[0][1]
 
@@ -107,7 +117,7 @@ def test_only_the_first_process_shows_progress(results: list) -> None:
 
 def test_two_processes_run_a_batch_as_one_does(folder: Path, results: list) -> None:
     for name in ("first", "second"):
-        assert (folder / f"two_{name}.mp4").read_bytes() == (folder / f"one_{name}.mp4").read_bytes()
+        np.testing.assert_array_equal(frames_of(folder / f"two_{name}.mp4"), frames_of(folder / f"one_{name}.mp4"))
     one, two = report_of(folder, "one.jsonl"), report_of(folder, "two.jsonl")
     assert [row["status"] for row in one] == ["done", "failed", "done"]
     assert [(row["line"], row["status"], row["reason"]) for row in two] == [

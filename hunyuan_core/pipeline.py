@@ -23,6 +23,7 @@ from .models import NETWORKS, ExpressionEncoder, HeadPoseEncoder, MotionRefiner,
 from .models.careful import CarefulPredictor
 from .models.feature_reuse import FeatureReuse
 from .models.float8 import UNetWeights, check_float8, store_in_float8
+from .models.layout import prefers_channels_last, to_channels_last
 from .models.memory_plan import FULL_PRECISION, MemoryPlan
 from .models.predictor import VideoPredictor
 from .models.residency import Residency, in_stage
@@ -168,6 +169,9 @@ class Pipeline:
     ) -> Pipeline:
         # The VAE was made in float32, so that its encoder's weights are never rounded to the working dtype.
         networks["vae"].decoder.to(dtype)
+        if prefers_channels_last(device, dtype):
+            to_channels_last(networks["unet"])
+            to_channels_last(networks["vae"].decoder)
         if unet_weights != "full":
             store_in_float8(networks["unet"], has_products=unet_weights == "fp8-products")
         if not plan.is_offloaded:

@@ -18,7 +18,13 @@ AttentionFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], to
 
 
 def scaled_dot_product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_heads: int) -> torch.Tensor:
-    """PyTorch's attention as an AttentionFunction."""
+    """PyTorch's attention as an AttentionFunction.
+
+    Every call in the UNet has a form that flash, cuDNN's and the memory-efficient kernels take: no mask, heads of 64
+    channels whose values lie side by side, at the released size and 512×512 at most 8 192 sequences. Temporal
+    cross-attention, whose keys are the same for all pixels, is one long query on 64 keys; nothing is repeated. The
+    kernels count sequences up to 65 535, which a square of 1 184 pixels with three branches reaches.
+    """
     q, k, v = (x.unflatten(-1, (num_heads, -1)).transpose(1, 2) for x in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2)
 

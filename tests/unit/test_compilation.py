@@ -59,8 +59,12 @@ def test_videos_of_any_length_share_one_graph_and_give_the_same(pipeline: Pipeli
     warnings: list[str] = []
     counter = CompileCounter()
     compiled = replace(pipeline, compiled=CompiledNetwork(pipeline.unet, "default", warnings.append, counter))
-    for num_frames in (7, 11):
-        assert torch.equal(sample(compiled, num_frames), sample(pipeline, num_frames))
+    assert torch.equal(sample(compiled, 7), sample(pipeline, 7))
+    # Between two videos the weights may have been in main memory.
+    for module in pipeline.unet.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, torch.nn.Parameter(parameter.clone(), requires_grad=False))
+    assert torch.equal(sample(compiled, 11), sample(pipeline, 11))
     assert (counter.frame_count, warnings) == (1, [])
 
 

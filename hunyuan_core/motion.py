@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from .faces.crops import head_pose_crop, motion_crop, square_box
 from .faces.intensity import chunk_intensities
 from .models.motion_refiner import MotionRefiner
 from .models.residual import ExpressionEncoder, HeadPoseEncoder
+from .overlap import read_ahead
 
 INTENSITY_CHUNK = 25
 """Frames that share one pair of motion intensities."""
@@ -31,7 +32,7 @@ def encode_motion(
     expression_intensity: int | None = None,
     on_crop: Callable[[int, np.ndarray], None] | None = None,
 ) -> Motion:
-    """Turn driving frames into motion, holding one chunk of frames in memory at a time.
+    """Turn driving frames into motion, holding the crops of two chunks in memory at a time.
 
     Args:
         frames: (H, W, 3) uint8 RGB each, the frames that the track was made of.
@@ -59,17 +60,22 @@ def encode_motion(
     weight = expression.resnet50.conv1.weight
     sizes = expression.config.image_size, head_pose.config.image_size
     tokens, rotations, translations = [], [], []
-    for (head, face), chunk in zip(intensities, _chunks(frames, track, sizes, on_crop), strict=True):
-        motion_crops, pose_crops = (_to_tensor(crops).to(weight) for crops in chunk)
-        levels = (torch.full((len(motion_crops),), level, device=weight.device) for level in (head, face))
-        refined = refiner(expression(motion_crops), *levels)
-        # Release: the head-pose encoder is fed x·2 + 1.
-        rotation, translation = head_pose(pose_crops * 2 + 1)
-        tokens.append(assemble_tokens(refined, rotation, translation).float().cpu())
-        rotations.append(rotation.float().cpu())
-        translations.append(translation.float().cpu())
-        if on_progress is not None:
-            on_progress(sum(map(len, tokens)))
+    numbers = count()
+    with read_ahead(_chunks(frames, track, sizes), depth=1) as read:
+        for (head, face), chunk in zip(intensities, read, strict=True):
+            if on_crop is not None:
+                for crop in chunk[0]:
+                    on_crop(next(numbers), crop)
+            motion_crops, pose_crops = (_to_tensor(crops).to(weight) for crops in chunk)
+            levels = (torch.full((len(motion_crops),), level, device=weight.device) for level in (head, face))
+            refined = refiner(expression(motion_crops), *levels)
+            # Release: the head-pose encoder is fed x·2 + 1.
+            rotation, translation = head_pose(pose_crops * 2 + 1)
+            tokens.append(assemble_tokens(refined, rotation, translation).float().cpu())
+            rotations.append(rotation.float().cpu())
+            translations.append(translation.float().cpu())
+            if on_progress is not None:
+                on_progress(sum(map(len, tokens)))
     return Motion(
         torch.cat(tokens),
         tuple(head for head, _ in intensities),
@@ -124,10 +130,7 @@ def _check_level(name: str, level: int | None, num_levels: int) -> None:
 
 
 def _chunks(
-    frames: Iterable[np.ndarray],
-    track: FaceTrack,
-    sizes: tuple[int, int],
-    on_crop: Callable[[int, np.ndarray], None] | None,
+    frames: Iterable[np.ndarray], track: FaceTrack, sizes: tuple[int, int]
 ) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
     """Motion crops and head-pose crops, of these sizes, of INTENSITY_CHUNK frames at a time."""
     iterator = iter(frames)
@@ -139,8 +142,6 @@ def _chunks(
             square = square or square_box(track.boxes[0], *frame.shape[:2])
             motion_crops.append(motion_crop(frame, points, track.boxes[0], sizes[0]))
             pose_crops.append(head_pose_crop(frame, square, sizes[1], 2 * sizes[1]))
-            if on_crop is not None:
-                on_crop(start + len(motion_crops) - 1, motion_crops[-1])
         if len(motion_crops) < len(landmarks):
             found = start + len(motion_crops)
             raise ShapeError(f"The face track has {len(track)} frames but the video only {found}; track it again.")

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..data import Face, FaceTrack
 from ..errors import ConfigurationError, FaceNotFoundError, MediaError
+from ..overlap import read_ahead
 from .detection import FaceChoice, FaceDetector, box_centre, select_face
 
 
@@ -18,7 +19,7 @@ def track_faces(
     choice: FaceChoice | None = None,
     on_frame: Callable[[int], None] | None = None,
 ) -> FaceTrack:
-    """Find one face in every frame, holding one frame in memory at a time.
+    """Find one face in every frame, holding a few frames in memory at a time.
 
     By default it is the largest of each frame, as in the release. A face chosen by index or position is chosen in the
     first frame that has it and from there on followed by the nearest box that is not rather one of its neighbours.
@@ -40,21 +41,22 @@ def track_faces(
     last: Face | None = None
     others: list[Face] = []
     num_missed = 0
-    for number, frame in enumerate(frames):
-        faces = detector.detect(frame)
-        most_faces = max(most_faces, len(faces))
-        if last is None or choice.is_largest:
-            face = _chosen(faces, choice)
-        else:
-            face = _followed(faces, last, others, reach=1 + num_missed)
-        found.append(face)
-        if face is None:
-            num_missed += 1
-        else:
-            last, num_missed = face, 0
-            others = [other for other in faces if other is not face]
-        if on_frame is not None:
-            on_frame(number)
+    with read_ahead(frames) as read:
+        for number, frame in enumerate(read):
+            faces = detector.detect(frame)
+            most_faces = max(most_faces, len(faces))
+            if last is None or choice.is_largest:
+                face = _chosen(faces, choice)
+            else:
+                face = _followed(faces, last, others, reach=1 + num_missed)
+            found.append(face)
+            if face is None:
+                num_missed += 1
+            else:
+                last, num_missed = face, 0
+                others = [other for other in faces if other is not face]
+            if on_frame is not None:
+                on_frame(number)
     if not found:
         raise MediaError("The video has no frames; choose another file.")
     if last is None:

@@ -111,11 +111,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     if path.is_dir():
         raise MediaError(f"{path} is a folder, but one picture is wanted; give the path of an image file.")
     try:
+        # No longer than needed: the filter is that of all threads.
         with warnings.catch_warnings():
             # Pillow warns at half of its limit; portraits of 100 megapixels are wanted.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                yield image
+            opened = Image.open(path)
+        with opened as image:
+            yield image
     except FileNotFoundError as error:
         raise MediaError(f"{path} does not exist; check the path.") from error
     except Image.UnidentifiedImageError as error:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ConfigurationError, MediaError, ShapeError
+from ..overlap import write_behind
 from .decoding import clock_start, open_container
 from .files import replacing, temporary_beside, write_error
 from .timing import FrameClock, FrameRate, read_frame_rate
@@ -60,7 +61,7 @@ def write_video(
 
     Args:
         path: Its suffix must be one of VIDEO_SUFFIXES.
-        frames: (H, W, 3) uint8 RGB, all of one size.
+        frames: (H, W, 3) uint8 RGB, all of one size; encoded while the next ones are made, so they must not change.
         frame_rate: Frames per second, as in read_frame_rate (29.97 is 2997/100).
         timestamps: Those of the VideoSource that gave the rate; None for a constant rate from 0 on.
         audio_from: A file with video whose audio is carried over, if it has any.
@@ -85,9 +86,12 @@ def write_video(
     rate, clock = _rate_and_clock(frame_rate, timestamps)
     part = _AudioPart(audio_start, audio_length)
     with replacing(path) as temporary, _opened_audio(audio_from) as source:
-        with _Encoder(path, temporary, rate, clock, source, metadata or {}, crf, part) as encoder:
+        with (
+            _Encoder(path, temporary, rate, clock, source, metadata or {}, crf, part) as encoder,
+            write_behind(encoder.write) as write,
+        ):
             for frame in frames:
-                encoder.write(frame)
+                write(frame)
         if encoder.num_frames == 0:
             raise MediaError(f"Nothing to write to {path}: there are no frames; give a driving video that has some.")
     return encoder.num_frames

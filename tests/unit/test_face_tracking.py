@@ -106,17 +106,17 @@ def test_the_choice_waits_for_the_first_frame_that_has_the_face() -> None:
     assert track.boxes[:, 0].tolist() == [60, 60]
 
 
-def test_progress_is_told_and_frames_are_read_one_at_a_time() -> None:
+def test_progress_is_told_and_frames_are_read_a_few_at_a_time() -> None:
     seen: list[int] = []
 
     def frames() -> Iterator[np.ndarray]:
-        for i in range(3):
-            assert seen == list(range(i))
+        for i in range(20):
+            assert i - len(seen) <= 2
             yield picture(at(i))
 
     track_faces(frames(), DETECTOR, on_frame=seen.append)
 
-    assert seen == [0, 1, 2]
+    assert seen == list(range(20))
 
 
 def test_a_face_by_hand_is_the_same_in_every_frame() -> None:

@@ -74,12 +74,6 @@ def marked(identity: Identity) -> Identity:
     )
 
 
-def middle(mask: np.ndarray) -> np.ndarray:
-    """Centre of a region, x and y in pixels; a pixel's own centre is at ½."""
-    y, x = np.nonzero(mask)
-    return np.array([x.mean(), y.mean()]) + 0.5
-
-
 def test_the_same_numbers_give_the_same_picture() -> None:
     rows = random_motion(np.random.default_rng(1), 3)
     painter = Painter(person(), SIZE)
@@ -119,6 +113,19 @@ def test_the_iris_and_the_mouth_are_where_the_landmarks_say(seed: int) -> None:
         (mouth[:, 0].min(), mouth[:, 0].max(), mouth[:, 1].min(), mouth[:, 1].max()),
         atol=4,
     )
+
+
+def test_an_open_mouth_is_dark_inside_and_closed_eyes_show_skin() -> None:
+    identity = replace(person(), has_glasses=False, light_strength=0.0)
+    pictures = [render(identity, row, SIZE) for row in (motion(), motion(mouth_open=1, blink=1))]
+    points = landmarks(identity, motion(mouth_open=1, blink=1), SIZE)
+    middles = np.array([part("mouth", points)[[2, 6]].mean(0), *part("irises", points)]).astype(int)
+
+    shown = np.array([picture[middles[:, 1], middles[:, 0]] for picture in pictures]).astype(float)
+
+    assert shown[1, 0].max() < 80
+    np.testing.assert_allclose(shown[1, 1:], [identity.skin] * 2, atol=3)
+    assert (np.abs(shown[0, 1:] - identity.skin).max(1) > 40).all()
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-BENCHMARKS = ("count", "memory", "calls", "graph", "equal", "ratio", "rss", "quality", "gpu")
+BENCHMARKS = ("count", "work", "memory", "calls", "graph", "equal", "ratio", "rss", "quality", "gpu")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

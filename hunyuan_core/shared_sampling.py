@@ -29,8 +29,8 @@ def check_shareable(speed: SpeedConfig) -> None:
     """
     if speed.feature_interval > 1:
         raise ConfigurationError(
-            "feature_interval (of the preset turbo, too) keeps features on the GPU that computed them, and the windows "
-            "of a video change GPUs from step to step; set it to 1, or use one process, or run whole videos by `batch`."
+            "feature_interval keeps features on the GPU that computed them, and the windows of a video change GPUs "
+            "from step to step; set it to 1, or use one process, or run whole videos by `batch`."
         )
 
 

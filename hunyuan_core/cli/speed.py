@@ -22,8 +22,8 @@ def add_speed_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--preset",
         choices=tuple(PRESETS),
-        help="fewer steps, less guidance and smaller padding, about 6 (fast) or 11 (turbo) times less arithmetic than "
-        "the release; options given beside it take precedence",
+        help="fewer steps, less guidance and smaller padding, at least 5 (fast) or 9 (turbo) times less arithmetic "
+        "than the release; options given beside it take precedence",
     )
     for name, choices in (("schedule", SCHEDULES), ("sampler", SAMPLERS)):
         group.add_argument(f"--{name}", choices=tuple(choices), help=f"(default: {getattr(default, name)})")

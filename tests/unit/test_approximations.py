@@ -172,11 +172,19 @@ def test_presets_run(pipeline: Pipeline, name: str) -> None:
 
     assert torch.isfinite(run.sample(preset.speed, config)).all()
     assert config.seed == 3
-    assert config.num_inference_steps == 10
-    guided = {"fast": 7, "turbo": 5}[name]
-    num_windows = len(run.calls) // 10
-    assert sum(rows for rows, _ in run.calls) == num_windows * (10 + guided)
-    assert sum(whole for _, whole in run.calls) == num_windows * {"fast": 10, "turbo": 5}[name]
+    num_steps, num_guided = {"fast": (10, 6), "turbo": (6, 2)}[name]
+    assert config.num_inference_steps == num_steps
+    num_windows = len(run.calls) // num_steps
+    assert sum(rows for rows, _ in run.calls) == num_windows * (num_steps + num_guided)
+    assert all(whole for _, whole in run.calls)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_keep_the_decoder_s_chunks(name: str) -> None:
+    """Else decoded frames differ by the frames that they are decoded with, whatever the latents."""
+    default, config = SamplingConfig(), PRESETS[name].apply(SamplingConfig())
+
+    assert (default.num_padding_frames - config.num_padding_frames) % config.decode_chunk_size == 0
 
 
 @pytest.mark.parametrize(

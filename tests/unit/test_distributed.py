@@ -17,7 +17,7 @@ from hunyuan_core.cli import main
 from hunyuan_core.demo import FACE_BOX, draw_portrait
 from hunyuan_core.distributed import Processes, WorkList, join
 from hunyuan_core.errors import ConfigurationError
-from hunyuan_core.sampling import PRESETS
+from hunyuan_core.sampling import PRESETS, SpeedConfig
 from hunyuan_core.shared_sampling import check_shareable
 
 STEPS, FRAMES, PADDING, WINDOW, WINDOWS = 3, 7, 2, 5, 3
@@ -167,6 +167,7 @@ def test_more_processes_than_gpus_are_refused() -> None:
 
 
 def test_what_would_change_the_picture_is_refused() -> None:
-    check_shareable(PRESETS["fast"].speed)
-    with pytest.raises(ConfigurationError, match=r"turbo.*set it to 1"):
-        check_shareable(PRESETS["turbo"].speed)
+    for preset in PRESETS.values():
+        check_shareable(preset.speed)
+    with pytest.raises(ConfigurationError, match=r"feature_interval.*set it to 1"):
+        check_shareable(SpeedConfig(feature_interval=2))

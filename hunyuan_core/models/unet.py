@@ -142,7 +142,9 @@ class Stage(nn.Module):
             return cast(
                 "torch.Tensor", checkpoint(self._layer, i, x, embedding, num_frames, context, use_reentrant=False)
             )
-        return self._layer(i, x, embedding, num_frames, context)
+        # Not by _layer, or this frame would hold its input while the transformer needs the most memory.
+        x = self.resnets[i](x, embedding, num_frames)
+        return self.attentions[i](x, num_frames, context) if i < len(self.attentions) else x
 
     def _layer(
         self, i: int, x: torch.Tensor, embedding: torch.Tensor, num_frames: int, context: Context

@@ -252,6 +252,8 @@ def run_parts(
     """Name everything that determines the latents, as text or as a hash."""
     settings = {name: repr(value) for name, value in {**vars(config), **vars(speed)}.items()}
     settings["compile"] = "no" if pipeline.compiled is None else pipeline.compiled.mode
+    settings["memory mode"] = pipeline.residency.plan.mode.name.lower()
+    settings["UNet weights"] = pipeline.unet_weights
     del settings["decode_chunk_size"]
     inputs = {
         "portrait": hash_tensors({"tokens": appearance.image_tokens, "latents": appearance.image_latents}),
@@ -267,7 +269,7 @@ def machine_parts(pipeline: Pipeline) -> dict[str, str]:
     weight = pipeline.unet.conv_in.weight
     return {
         "dtype": str(weight.dtype).removeprefix("torch."),
-        "device": weight.device.type,
+        "device": pipeline.device.type,
         "torch": torch.__version__,
         "program": __version__,
     }

@@ -18,6 +18,7 @@ from ..distributed import Processes, join
 from ..errors import ConfigurationError
 from ..faces.crops import reference_crop, square_box
 from ..jobs import sample_in
+from ..models.memory_plan import Workload
 from ..paste_back import PasteBack
 from ..pipeline import Pipeline
 from ..pose.dwpose import DWPose
@@ -26,7 +27,9 @@ from ..pose.sequence import draw_skeletons
 from ..shared_sampling import check_shareable, dismiss, sample_along, sample_first
 from ..video import VideoSource, check_writable, read_image, write_video
 from .compilation import add_compile_option, with_compiled_unet
+from .estimate import TimeLeft, tell_before
 from .job import Session, add_job_option, appearance_parts, face_parts, motion_parts, open_job
+from .memory import add_memory_options, placement, workload_of
 from .options import (
     DTYPES,
     SUBJECTS,
@@ -125,6 +128,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         choices=tuple(DTYPES),
         help="precision of all but the motion networks (default: fp16 on a GPU, as released; fp32 on the CPU)",
     )
+    add_memory_options(parser)
     add_compile_option(parser)
     parser.add_argument("--crf", type=int, default=17, help="quality of the video, 0 lossless to 51 (default: 17)")
 
@@ -185,8 +189,9 @@ def animate_in(session: Session, options: argparse.Namespace, processes: Process
             lambda: face_parts(options, "driving"),
             lambda: find_track(video, detectors["driving"], options),
         )
-        pipeline = _networks(session, options, device)
         size = _working_size(options)
+        workload = workload_of(options, config, speed, size, None if processes else video.num_frames)
+        pipeline = _networks(session, options, device, workload)
         _tell_of_identity(options, pipeline)
         appearance = session.remember(
             job,
@@ -201,8 +206,11 @@ def animate_in(session: Session, options: argparse.Namespace, processes: Process
         sample = pipeline.sample if processes is None else partial(sample_first, processes, pipeline)
         if job is not None:
             sample = partial(sample_in, job, pipeline, sample=sample)
+        num_frames = len(track) + 2 * config.num_padding_frames
+        num_windows = tell_before(pipeline, config, speed, num_frames, size)
         with bar("Sampling", "window") as update:
-            latents = sample(appearance, motion, config, pose_images=poses, on_progress=update, speed=speed)
+            progress = TimeLeft(update, num_windows)
+            latents = sample(appearance, motion, config, pose_images=poses, on_progress=progress, speed=speed)
         if processes is not None:
             dismiss(processes)
         with bar("Decoding", "frame", len(track)) as update:
@@ -217,7 +225,8 @@ def _help(options: argparse.Namespace, processes: Processes) -> None:
     speak_as(f"process {processes.rank}")
     options.stopped = "Interrupted."
     config, speed = sampling_config(options), speed_config(options)
-    pipeline = _load(options, find_device(options, processes))
+    workload = workload_of(options, config, speed, _working_size(options), None)
+    pipeline = _load(options, find_device(options, processes), workload)
     sample_along(processes, pipeline, config, speed)
 
 
@@ -294,7 +303,9 @@ def find_device(options: argparse.Namespace, processes: Processes | None = None)
     return device
 
 
-def _networks(session: Session, options: argparse.Namespace, device: torch.device | None) -> Pipeline:
+def _networks(
+    session: Session, options: argparse.Namespace, device: torch.device | None, workload: Workload
+) -> Pipeline:
     if options.weights == UNTRAINED:
         size = _working_size(options)
         warn(
@@ -302,16 +313,18 @@ def _networks(session: Session, options: argparse.Namespace, device: torch.devic
             f"pixels, shown at {options.size}x{options.size}). Get the released weights by: hunyuan-portrait download"
         )
     key = (options.weights, options.models, device, options.dtype, options.no_identity, options.compile)
-    return session.networks(key, lambda: _load(options, device))
+    key += (options.memory, options.unet_weights, workload)
+    return session.networks(key, lambda: _load(options, device, workload))
 
 
-def _load(options: argparse.Namespace, device: torch.device | None) -> Pipeline:
+def _load(options: argparse.Namespace, device: torch.device | None, workload: Workload) -> Pipeline:
     dtype = None if options.dtype is None else DTYPES[options.dtype]
+    placed = placement(options, device, dtype, workload, is_tiny=options.weights == UNTRAINED)
     if options.weights == UNTRAINED:
-        return with_compiled_unet(options, Pipeline.untrained_tiny(device=device, dtype=dtype))
+        return with_compiled_unet(options, Pipeline.untrained_tiny(device=device, dtype=dtype, **placed))
     say("Loading the released weights (for academic, non-commercial use only)")
     has_identity = not options.no_identity
-    pipeline = Pipeline.from_pretrained(options.models, device=device, dtype=dtype, has_identity=has_identity)
+    pipeline = Pipeline.from_pretrained(options.models, device=device, dtype=dtype, has_identity=has_identity, **placed)
     return with_compiled_unet(options, pipeline)
 
 

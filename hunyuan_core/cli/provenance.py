@@ -32,8 +32,9 @@ def provenance(options: argparse.Namespace, pipeline: Pipeline) -> dict[str, str
     record = {
         "software": f"hunyuan-portrait {__version__}",
         "torch": torch.__version__,
-        "computed_on": weight.device.type,
+        "computed_on": pipeline.device.type,
         "computed_in": str(weight.dtype).removeprefix("torch."),
+        "memory": str(pipeline.residency.plan),
         "portrait": fingerprint(options.portrait),
         "driving": fingerprint(options.driving),
         "options": settings,

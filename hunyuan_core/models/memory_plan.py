@@ -38,12 +38,14 @@ STAGES = {
 MOTION_CHUNK = 25
 """Frames that the motion networks see at once."""
 
+NUM_LATENTS = 6
+"""Copies of all latents that a step holds at most."""
+
 # Values alive at the peak for each pixel and channel of the first level.
 _DECODED_VALUES = 8.0
 _ENCODED_VALUES = 5.03
-_MOTION_VALUES = 0.93
+_MOTION_VALUES = 0.875
 _MOTION_SIDE = 256
-_NUM_LATENTS = 6  # copies of all latents that a step holds
 
 _SPARE_FACTOR, _SPARE = 1.1, 256 * 2**20
 """For workspaces, and memory that is free but in pieces."""
@@ -164,7 +166,7 @@ class MemoryEstimate:
             peak_activations(config.unet, job.num_branches, job.context_window, side, side, self.dtype, plan.mode)
             + context_bytes(config.unet, cached, self.dtype)
             + (poses * width + kept) * side**2 * self.dtype.itemsize
-            + _NUM_LATENTS * job.num_frames * config.vae.latent_channels * side**2 * 4
+            + NUM_LATENTS * job.num_frames * config.vae.latent_channels * side**2 * 4
         )
         first = config.vae.block_out_channels[0]
         motion_values = _MOTION_VALUES * config.expression.stem_channels + 6  # the crops

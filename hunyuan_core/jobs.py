@@ -29,6 +29,7 @@ from .data import Appearance, Face, FaceTrack, Motion, VideoLatents
 from .errors import ConfigurationError
 from .locks import LOCK_NAME, NO_LOCKS, FolderLock
 from .pipeline import Pipeline, check_finite
+from .pose.sequence import Skeletons
 from .sampling import SCHEDULES, SpeedConfig, apply_strength
 from .video.files import replacing, write_error
 
@@ -198,7 +199,7 @@ def sample_in(
     motion: Motion,
     config: SamplingConfig,
     *,
-    pose_images: np.ndarray | None = None,
+    pose_images: np.ndarray | Skeletons | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     speed: SpeedConfig | None = None,
     sample: Callable[..., VideoLatents] | None = None,
@@ -247,7 +248,7 @@ def run_parts(
     motion: Motion,
     config: SamplingConfig,
     speed: SpeedConfig,
-    pose_images: np.ndarray | None,
+    pose_images: np.ndarray | Skeletons | None,
 ) -> dict[str, str]:
     """Name everything that determines the latents, as text or as a hash."""
     settings = {name: repr(value) for name, value in {**vars(config), **vars(speed)}.items()}
@@ -258,10 +259,18 @@ def run_parts(
     inputs = {
         "portrait": hash_tensors({"tokens": appearance.image_tokens, "latents": appearance.image_latents}),
         "motion": hash_tensors({"tokens": motion.tokens}),
-        "pose images": "black" if pose_images is None else hash_tensors({"images": torch.from_numpy(pose_images)}),
+        "pose images": _pose_hash(pose_images),
         "noise levels": hash_tensors({"sigmas": _sigmas(config, speed)}),
     }
     return {**settings, **inputs, **machine_parts(pipeline), **weight_parts(pipeline, ("unet", "pose_guider"))}
+
+
+def _pose_hash(pose_images: np.ndarray | Skeletons | None) -> str:
+    if pose_images is None:
+        return "black"
+    if isinstance(pose_images, Skeletons):
+        return hash_tensors(pose_images.tensors())
+    return hash_tensors({"images": torch.from_numpy(pose_images)})
 
 
 def machine_parts(pipeline: Pipeline) -> dict[str, str]:

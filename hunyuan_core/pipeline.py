@@ -30,6 +30,7 @@ from .models.residency import Residency, in_stage
 from .models.vae import decode_frames
 from .models.vision import TokenProjection, VisionEncoder
 from .motion import encode_motion, pad_motion_tokens
+from .pose.sequence import Skeletons
 from .pose_features import pose_windows
 from .sampling import (
     SAMPLERS,
@@ -226,7 +227,7 @@ class Pipeline:
         motion: Motion,
         config: SamplingConfig | None = None,
         *,
-        pose_images: np.ndarray | None = None,
+        pose_images: np.ndarray | Skeletons | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         on_step: Callable[[int, dict[str, torch.Tensor]], None] | None = None,
         resume: tuple[int, Mapping[str, torch.Tensor]] | None = None,
@@ -239,7 +240,8 @@ class Pipeline:
             appearance: Of the portrait.
             motion: Of T driving frames.
             config: Settings of the run.
-            pose_images: (1 or T, H, W, 3) uint8 RGB, the size that is animated; None is black, as released.
+            pose_images: (1 or T, H, W, 3) uint8 RGB, the size that is animated, or drawn as they are needed; None is
+                black, as released.
             on_progress: Called after each window of each step with the number of windows done and their total.
             on_step: Called after each step that a run can go on from, with the number of steps done and all that it
                 takes: "latents", (T + 2 · num_padding_frames, 4, h, w) float32 on the device, and what the sampler and

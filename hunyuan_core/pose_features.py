@@ -11,36 +11,42 @@ from .errors import ShapeError
 from .models import PoseGuider
 from .models.transfer import send
 from .pose.drawing import black_pose
+from .pose.sequence import Skeletons
+
+PoseImages = np.ndarray | torch.Tensor | Skeletons
+"""(1 or T, H, W, 3) RGB: uint8, or a tensor in [0, 1]."""
 
 
 class PoseWindows:
     """Pose features of a video, computed for the frames that are asked for, so that memory does not grow with it.
 
+    Those of the last window are kept, because the next one overlaps it.
+
     Args:
         pose_guider: Runs in its own dtype on its own device.
-        pose_images: (T, H, W, 3) RGB, an array of uint8 or a tensor in [0, 1].
+        pose_images: Of T frames.
         num_padding: Frames that are added at each end.
     """
 
-    def __init__(self, pose_guider: PoseGuider, pose_images: np.ndarray | torch.Tensor, num_padding: int) -> None:
+    def __init__(self, pose_guider: PoseGuider, pose_images: PoseImages, num_padding: int) -> None:
         self.pose_guider = pose_guider
         self.pose_images = pose_images
         self.num_padding = num_padding
+        self._kept: dict[int, torch.Tensor] = {}
 
     def __call__(self, frames: Sequence[int]) -> torch.Tensor:
         """Features of n frames of the padded video, (n, C₀, h, w)."""
-        features = []
-        for frame in frames:
-            number = frame - self.num_padding
-            # Release: padding has the pose image of the first frame, at both ends.
-            image = self.pose_images[number if 0 <= number < len(self.pose_images) else 0]
-            features.append(_encode(self.pose_guider, image))
-        return torch.cat(features)
+        numbers = [frame - self.num_padding for frame in frames]
+        # Release: padding has the pose image of the first frame, at both ends.
+        numbers = [number if 0 <= number < len(self.pose_images) else 0 for number in numbers]
+        kept = self._kept
+        self._kept = {n: kept[n] if n in kept else _encode(self.pose_guider, self.pose_images[n]) for n in set(numbers)}
+        return torch.cat([self._kept[number] for number in numbers])
 
 
 def encode_pose_images(
     pose_guider: PoseGuider,
-    pose_images: np.ndarray | torch.Tensor | None,
+    pose_images: PoseImages | None,
     height: int,
     width: int,
     num_frames: int,
@@ -50,7 +56,7 @@ def encode_pose_images(
 
     Args:
         pose_guider: Runs in its own dtype on its own device.
-        pose_images: (1 or T, H, W, 3) RGB, an array of uint8 or a tensor in [0, 1]; None is black, as released.
+        pose_images: Of one frame or of T; None is black, as released.
         height, width: H and W, of the square that is animated.
         num_frames: T.
         num_padding: Frames that are added at each end.
@@ -73,7 +79,7 @@ def encode_pose_images(
 
 def pose_windows(
     pose_guider: PoseGuider,
-    pose_images: np.ndarray | torch.Tensor | None,
+    pose_images: PoseImages | None,
     height: int,
     width: int,
     num_frames: int,
@@ -94,7 +100,7 @@ def pose_windows(
     return PoseWindows(pose_guider, pose_images, num_padding)
 
 
-def _check(pose_images: np.ndarray | torch.Tensor, height: int, width: int, num_frames: int) -> None:
+def _check(pose_images: PoseImages, height: int, width: int, num_frames: int) -> None:
     shape = tuple(np.shape(pose_images))
     is_known = isinstance(pose_images, torch.Tensor) or getattr(pose_images, "dtype", None) == np.uint8
     if not is_known or shape[1:] != (height, width, 3) or shape[0] not in (1, num_frames):

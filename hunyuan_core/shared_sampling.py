@@ -15,10 +15,13 @@ from .data import Appearance, Motion, VideoLatents
 from .distributed import Processes
 from .errors import ConfigurationError
 from .pipeline import Pipeline
+from .pose.sequence import Skeletons
 from .sampling import SpeedConfig
 
 _STATE = "state "
 """Before the names of what a run goes on from."""
+_SKELETONS = "skeletons "
+"""Before the names of what skeletons are drawn from."""
 
 
 def check_shareable(speed: SpeedConfig) -> None:
@@ -41,7 +44,7 @@ def sample_first(
     motion: Motion,
     config: SamplingConfig | None = None,
     *,
-    pose_images: np.ndarray | None = None,
+    pose_images: np.ndarray | Skeletons | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_step: Callable[[int, dict[str, torch.Tensor]], None] | None = None,
     resume: tuple[int, Mapping[str, torch.Tensor]] | None = None,
@@ -61,7 +64,9 @@ def sample_first(
         "image_latents": appearance.image_latents,
         "motion_tokens": motion.tokens,
     }
-    if pose_images is not None:
+    if isinstance(pose_images, Skeletons):
+        inputs.update({f"{_SKELETONS}{name}": tensor for name, tensor in pose_images.tensors().items()})
+    elif pose_images is not None:
         inputs["pose_images"] = torch.from_numpy(pose_images)
     if resume is not None:
         inputs["num_done"] = torch.tensor(resume[0])
@@ -90,17 +95,27 @@ def sample_along(
     """
     while inputs := processes.share():
         tokens = inputs["motion_tokens"]
-        state = {name.removeprefix(_STATE): kept for name, kept in inputs.items() if name.startswith(_STATE)}
+        state = _under(_STATE, inputs)
         nothing = torch.zeros(len(tokens), 3)  # Sampling sees the tokens alone.
         pipeline.sample(
             Appearance(inputs["image_tokens"], inputs["image_latents"], torch.zeros(0)),
             Motion(tokens, (), (), nothing, nothing),
             config,
-            pose_images=inputs["pose_images"].numpy() if "pose_images" in inputs else None,
+            pose_images=_pose_images(inputs),
             resume=(int(inputs["num_done"]), state) if state else None,
             speed=speed,
             map_windows=processes.map,
         )
+
+
+def _pose_images(inputs: Mapping[str, torch.Tensor]) -> np.ndarray | Skeletons | None:
+    if skeletons := _under(_SKELETONS, inputs):
+        return Skeletons.from_tensors(skeletons)
+    return inputs["pose_images"].numpy() if "pose_images" in inputs else None
+
+
+def _under(prefix: str, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in inputs.items() if name.startswith(prefix)}
 
 
 def dismiss(processes: Processes) -> None:

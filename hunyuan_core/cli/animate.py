@@ -23,7 +23,7 @@ from ..paste_back import PasteBack
 from ..pipeline import Pipeline
 from ..pose.dwpose import DWPose
 from ..pose.keypoints import WholeBodyDetector
-from ..pose.sequence import draw_skeletons
+from ..pose.sequence import Skeletons, draw_skeletons
 from ..shared_sampling import check_shareable, dismiss, sample_along, sample_first
 from ..video import VideoSource, check_writable, read_image, write_video
 from .compilation import add_compile_option, with_compiled_unet
@@ -264,7 +264,7 @@ def _skeletons(
     face: Face,
     video: VideoSource,
     size: int,
-) -> np.ndarray:
+) -> Skeletons:
     reference = reference_crop(portrait, face.box, size)
     with bar("Detecting poses", "frame", video.num_frames) as update:
         return draw_skeletons(

@@ -1,15 +1,83 @@
-"""Skeleton images of a whole video."""
+"""Skeleton images of a whole video, drawn when they are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ..errors import FaceNotFoundError
+from ..overlap import read_ahead
 from .alignment import align_poses
 from .drawing import draw_pose
-from .keypoints import WholeBody, WholeBodyDetector
+from .keypoints import NUM_POINTS, WholeBody, WholeBodyDetector
+
+
+@dataclass(frozen=True, eq=False)
+class Skeletons:
+    """The skeleton in each frame of a video, as keypoints of 3 kB; indexing draws one, (H, W, 3) uint8 RGB.
+
+    In the place of pose images of the same shape it saves their memory, 0.8 MB a frame at 512×512.
+
+    Attributes:
+        points: (T, 133, 2) float64, pixels of the drawings.
+        scores: (T, 133) float64; 0 where nobody is.
+        height: Of the drawings, pixels.
+        width: The same.
+    """
+
+    points: np.ndarray
+    scores: np.ndarray
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, poses: Sequence[WholeBody | None], height: int, width: int) -> Skeletons:
+        """Gather the poses of a video; None is nobody, which is drawn black."""
+        points, scores = np.zeros((len(poses), NUM_POINTS, 2)), np.zeros((len(poses), NUM_POINTS))
+        for number, pose in enumerate(poses):
+            if pose is not None:
+                points[number], scores[number] = pose.points, pose.scores
+        return cls(points, scores, height, width)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(T, H, W, 3)."""
+        return len(self), self.height, self.width, 3
+
+    @property
+    def dtype(self) -> np.dtype:
+        """uint8."""
+        return np.dtype(np.uint8)
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> Skeletons:
+        """Undo ``tensors``."""
+        height, width = tensors["size"].tolist()
+        return cls(tensors["points"].numpy(), tensors["scores"].numpy(), height, width)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All that determines the drawings."""
+        size = torch.tensor([self.height, self.width])
+        return {"points": torch.from_numpy(self.points), "scores": torch.from_numpy(self.scores), "size": size}
+
+    def __len__(self) -> int:
+        """Count the frames."""
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Draw all frames, one after the other."""
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """Draw one frame.
+
+        Raises:
+            IndexError: If there is no such frame.
+        """
+        return draw_pose(WholeBody(self.points[number], self.scores[number]), self.height, self.width)
 
 
 def draw_skeletons(
@@ -19,8 +87,8 @@ def draw_skeletons(
     *,
     is_cross_reenactment: bool = True,
     on_frame: Callable[[int], None] | None = None,
-) -> np.ndarray:
-    """Draw the driver's skeleton in each frame, fitted to the portrait.
+) -> Skeletons:
+    """Find the driver's skeleton in each frame, fitted to the portrait; it is drawn when it is asked for.
 
     The largest person of each picture is taken. Frames without anybody are black.
 
@@ -32,14 +100,14 @@ def draw_skeletons(
         on_frame: Called with the number of each frame, from 0, once it was searched.
 
     Returns:
-        (T, H, W, 3) uint8 RGB, for ``Pipeline.sample``.
+        T drawings, for ``Pipeline.sample``.
 
     Raises:
         FaceNotFoundError: If nobody is found in the portrait or in the video, or the two have nothing in common.
     """
     portrait, poses = find_poses(reference, frames, detector, on_frame)
     height, width = reference.shape[:2]
-    return np.stack([*draw_aligned(portrait, poses, height, width, is_cross_reenactment=is_cross_reenactment)])
+    return Skeletons.of(align_poses(portrait, poses, is_cross_reenactment=is_cross_reenactment), height, width)
 
 
 def find_poses(
@@ -68,10 +136,11 @@ def find_poses(
             "person, or black pose images (no pose detector)."
         )
     poses = []
-    for number, frame in enumerate(frames):
-        poses.append(largest(detector.detect(frame)))
-        if on_frame is not None:
-            on_frame(number)
+    with read_ahead(frames) as read:
+        for number, frame in enumerate(read):
+            poses.append(largest(detector.detect(frame)))
+            if on_frame is not None:
+                on_frame(number)
     return portrait, poses
 
 

@@ -19,7 +19,7 @@ from ...hunyuan_core.models.memory import MemoryMode
 from ...hunyuan_core.models.predictor import MAX_CACHED_FRAMES, VideoPredictor
 from ...hunyuan_core.motion import pad_motion_tokens
 from ...hunyuan_core.pipeline import check_finite
-from ...hunyuan_core.pose_features import encode_pose_images
+from ...hunyuan_core.pose_features import PoseWindows, pose_windows
 from ...hunyuan_core.sampling import (
     Denoiser,
     apply_strength,
@@ -76,13 +76,13 @@ class PortraitGuider(comfy.samplers.CFGGuider):
         memory_mode: MemoryMode | None = None,
     ) -> None:
         expect_portrait_model(patcher)
-        super().__init__(patcher)
+        super().__init__(patcher.clone())
         self.video = video
         self.config = config
         self.memory_mode = memory_mode
         self.report: list[str] = []
         self._denoiser: Denoiser | None = None
-        self._pose_features: torch.Tensor | None = None
+        self._pose_features: torch.Tensor | PoseWindows | None = None
 
     @property
     def num_frames(self) -> int:
@@ -149,14 +149,21 @@ class PortraitGuider(comfy.samplers.CFGGuider):
         say(self.report[0])
         video = self.video
         load(video.pose_guider)
-        self._pose_features = encode_pose_images(
+        features = pose_windows(
             video.pose_guider.network,
             video.pose_images,
             h * 8,
             w * 8,
             len(video.motion),
             self.config.num_padding_frames,
-        ).cpu()
+            MAX_CACHED_FRAMES,
+        )
+        if isinstance(features, PoseWindows):
+            # It runs between the UNet's calls, so ComfyUI brings both to the device together.
+            self.model_patcher.set_additional_models("hunyuan_portrait_pose", [video.pose_guider.patcher])
+        else:
+            features = features.cpu()
+        self._pose_features = features
 
     def _branches(self) -> tuple[Branch, ...]:
         """All branches that run at some step."""

@@ -147,6 +147,15 @@ def test_align_your_steps_runs(stage: Stage) -> None:
     assert stage.sample_with_core(sigmas=sigmas).isfinite().all()
 
 
+def test_pose_features_of_a_long_video_are_made_for_each_window(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = torch.rand(T, SIZE, SIZE, 3, generator=torch.Generator().manual_seed(4))
+    expected = stage.sample(pose_images=drawn)
+    monkeypatch.setattr(stage.guider, "MAX_CACHED_FRAMES", 0)
+    assert torch.equal(stage.sample(pose_images=drawn), expected)
+    # The MODEL of others is left as it was.
+    assert not stage.patcher.get_nested_additional_models()
+
+
 def test_pose_images_count(stage: Stage) -> None:
     black = stage.sample()
     assert torch.equal(black, stage.sample(pose_images=torch.zeros(1, SIZE, SIZE, 3)))

@@ -12,6 +12,7 @@ from live_bytes import LiveBytes
 from hunyuan_core.config import SamplingConfig
 from hunyuan_core.data import Appearance, FaceTrack, Motion, VideoLatents
 from hunyuan_core.pipeline import Pipeline
+from hunyuan_core.pose.sequence import Skeletons
 from hunyuan_core.pose_features import PoseWindows, encode_pose_images, pose_windows
 
 SIZE = 16
@@ -88,13 +89,53 @@ def test_encoding_of_motion(pipeline: Pipeline) -> None:
     assert of(125) - of(50) <= (tokens_bytes(pipeline) + 6 * 4) * 75
 
 
-@pytest.mark.parametrize("as_tensor", [False, True])
-def test_pose_features_of_a_long_video_are_the_same(as_tensor: bool, pipeline: Pipeline) -> None:
-    poses = poses_of(7)
-    given = torch.from_numpy(poses) / 255 if as_tensor else poses
+def skeletons_of(num_frames: int) -> Skeletons:
+    generator = np.random.default_rng(0)
+    return Skeletons(generator.uniform(0, SIZE, (num_frames, 133, 2)), np.ones((num_frames, 133)), SIZE, SIZE)
+
+
+FORMS: dict[str, Callable[[int], np.ndarray | torch.Tensor | Skeletons]] = {
+    "array": poses_of,
+    "tensor": lambda num_frames: torch.from_numpy(poses_of(num_frames)) / 255,
+    "skeletons": skeletons_of,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_pose_features_of_a_long_video_are_the_same(form: str, pipeline: Pipeline) -> None:
+    given = FORMS[form](7)
     with torch.inference_mode():
         whole = encode_pose_images(pipeline.pose_guider, given, SIZE, SIZE, 7, 2)
         windows = pose_windows(pipeline.pose_guider, given, SIZE, SIZE, 7, 2, max_cached_frames=10)
         assert isinstance(windows, PoseWindows)
-        for frames in ([0, 1, 2, 3], [8, 9, 10, 0], [5, 5]):
+        for frames in ([0, 1, 2, 3], [2, 3, 4, 5], [8, 9, 10, 0], [5, 5]):
             assert torch.equal(windows(frames), whole[frames])
+
+
+def test_frames_that_windows_share_are_encoded_once(pipeline: Pipeline) -> None:
+    windows = PoseWindows(pipeline.pose_guider, poses_of(20), 2)
+    num_encoded = 0
+
+    def count(*_: object) -> None:
+        nonlocal num_encoded
+        num_encoded += 1
+
+    hook = pipeline.pose_guider.register_forward_hook(count)
+    with torch.inference_mode():
+        for first in (0, 6, 12):
+            windows([*range(first, first + 8)])
+    hook.remove()
+    # Frames 0 to 2 have one image, the two of padding and the first.
+    assert num_encoded == 20 - 2
+
+
+def test_drawn_poses_give_what_their_pictures_give(pipeline: Pipeline) -> None:
+    poses = skeletons_of(300)
+    appearance = Appearance(
+        torch.randn(64, pipeline.unet.config.cross_attention_dim), torch.randn(4, 2, 2), torch.zeros(512)
+    )
+    motion = motion_of(pipeline, 300)
+    drawn, pictures = (
+        pipeline.sample(appearance, motion, CONFIG, pose_images=given).samples for given in (poses, np.stack([*poses]))
+    )
+    assert torch.equal(drawn, pictures)

@@ -7,9 +7,10 @@ import pytest
 from pose_builder import make_person
 
 from hunyuan_core.errors import FaceNotFoundError
+from hunyuan_core.jobs import hash_tensors
 from hunyuan_core.pose.drawing import draw_pose
 from hunyuan_core.pose.keypoints import WholeBody
-from hunyuan_core.pose.sequence import draw_skeletons
+from hunyuan_core.pose.sequence import Skeletons, draw_aligned, draw_skeletons, find_poses
 
 PERSON = make_person()
 
@@ -59,3 +60,31 @@ def test_eyes_are_left_out_between_different_people():
 def test_nobody_is_an_error(portrait, driver):
     with pytest.raises(FaceNotFoundError, match="nobody was detected"):
         draw_skeletons(picture(portrait), [picture(driver)], ShiftedPerson())
+
+
+def test_drawing_on_demand_is_drawing_all_at_once():
+    frames = [picture(50), picture(0), picture(60)]
+    drawn = draw_skeletons(picture(10), frames, ShiftedPerson())
+    portrait, poses = find_poses(picture(10), frames, ShiftedPerson())
+    expected = np.stack([*draw_aligned(portrait, poses, 512, 512)])
+
+    assert drawn.shape == expected.shape
+    assert np.array_equal(np.stack([*drawn]), expected)
+    assert np.array_equal(drawn[2], expected[2])
+    with pytest.raises(IndexError):
+        drawn[3]
+    assert sum(tensor.nbytes for tensor in drawn.tensors().values()) / 3 < 3300
+    again = Skeletons.from_tensors(drawn.tensors())
+    assert np.array_equal(np.stack([*again]), expected)
+
+
+def test_what_would_be_drawn_otherwise_has_another_hash():
+    drawn = draw_skeletons(picture(10), [picture(50), picture(60)], ShiftedPerson())
+    moved, hidden = np.add(drawn.points, (1, 0)), drawn.scores.copy()
+    hidden[1] = 0
+    others = [replace(drawn, points=moved), replace(drawn, scores=hidden), replace(drawn, width=520)]
+
+    hashes = {hash_tensors(skeletons.tensors()) for skeletons in (drawn, *others)}
+    assert len(hashes) == 4
+    again = draw_skeletons(picture(10), [picture(50), picture(60)], ShiftedPerson())
+    assert hash_tensors(again.tensors()) in hashes

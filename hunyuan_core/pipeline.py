@@ -27,7 +27,7 @@ from .models.layout import prefers_channels_last, to_channels_last
 from .models.memory_plan import FULL_PRECISION, MemoryPlan
 from .models.predictor import VideoPredictor
 from .models.residency import Residency, in_stage
-from .models.vae import decode_frames
+from .models.vae import as_frames, decode_frames
 from .models.vision import TokenProjection, VisionEncoder
 from .motion import encode_motion, pad_motion_tokens
 from .pose.sequence import Skeletons
@@ -330,16 +330,10 @@ class Pipeline:
             (H, W, 3) uint8 RGB.
         """
         first, last = latents.num_padding_frames, len(latents.samples) - latents.num_padding_frames
-        num_done = 0
         attempt = partial(self.residency.retry, is_sampling=False)
         with self.residency.stage("decoding"):
-            for chunk in decode_frames(self.vae, latents.samples, chunk_size, first, last, attempt):
-                pixels = ((chunk / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-                for frame in pixels.permute(0, 2, 3, 1).cpu().numpy():
-                    yield frame
-                    num_done += 1
-                    if on_progress is not None:
-                        on_progress(num_done)
+            chunks = decode_frames(self.vae, latents.samples, chunk_size, first, last, attempt)
+            yield from as_frames(chunks, on_progress)
 
 
 def check_finite(latents: torch.Tensor, dtype: torch.dtype) -> None:

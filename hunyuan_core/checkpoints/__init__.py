@@ -2,7 +2,7 @@
 
 from .conversion import convert
 from .downloading import download, licence_text
-from .files import FILES, ModelFile, ModelFiles, Source, default_folder, find_models
+from .files import FILES, PREVIEW_FILES, ModelFile, ModelFiles, Source, default_folder, find_models
 from .loading import build_network, load_into, load_network, read_config, save_network
 from .reading import read_shapes, read_state_dict
 from .reports import FileReport
@@ -10,6 +10,7 @@ from .verification import verify
 
 __all__ = [
     "FILES",
+    "PREVIEW_FILES",
     "FileReport",
     "ModelFile",
     "ModelFiles",

@@ -188,6 +188,21 @@ FILES: tuple[ModelFile, ...] = (
 )
 
 
+PREVIEW_FILES = (
+    ModelFile(
+        "tiny_decoder",
+        "taesd/diffusion_pytorch_model.safetensors",
+        Source("madebyollin/taesd", "Ollin Boer Bohan's TAESD, under the MIT licence."),
+        "diffusion_pytorch_model.safetensors",
+        9_790_000,
+        "quick previews",
+        is_network=False,
+        is_required=False,
+    ),
+)
+"""What only previews use; no part of the model."""
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """The files found in one models folder.

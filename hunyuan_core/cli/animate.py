@@ -27,6 +27,7 @@ from ..pose.sequence import Skeletons, draw_skeletons
 from ..shared_sampling import check_shareable, dismiss, sample_along, sample_first
 from ..video import VideoSource, check_writable, read_image, write_video
 from .compilation import add_compile_option, with_compiled_unet
+from .decoder import add_decoder_option, check_decoder, decode
 from .estimate import TimeLeft, tell_before
 from .job import Session, add_job_option, appearance_parts, face_parts, motion_parts, open_job
 from .memory import add_memory_options, placement, workload_of
@@ -130,6 +131,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     add_memory_options(parser)
     add_compile_option(parser)
+    add_decoder_option(parser)
     parser.add_argument("--crf", type=int, default=17, help="quality of the video, 0 lossless to 51 (default: 17)")
 
 
@@ -160,6 +162,7 @@ def animate_in(session: Session, options: argparse.Namespace, processes: Process
     check_size(options.size)
     check_faces(options, SUBJECTS)
     check_output(options.out, [options.portrait, options.driving])
+    check_decoder(options)
     device = find_device(options, processes)
     if options.weights == "released":
         files = find_models(options.models)
@@ -214,7 +217,7 @@ def animate_in(session: Session, options: argparse.Namespace, processes: Process
         if processes is not None:
             dismiss(processes)
         with bar("Decoding", "frame", len(track)) as update:
-            frames = _enlarged(pipeline.decode(latents, config.decode_chunk_size, update), options.size)
+            frames = _enlarged(decode(options, pipeline, (portrait, face, appearance), latents, update), options.size)
             if options.full_resolution:
                 frames = map(PasteBack(portrait, np.array(square_box(face.box, *portrait.shape[:2]))), frames)
             write_video(options.out, frames, video.frame_rate, metadata=provenance(options, pipeline), **output)

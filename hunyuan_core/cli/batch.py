@@ -36,6 +36,7 @@ from ..distributed import Processes, WorkList, join
 from ..errors import ConfigurationError, HunyuanPortraitError, MediaError
 from ..models import NETWORKS
 from ..pipeline import default_device, default_dtype
+from ..preview import find_tiny_decoder
 from ..sampling import SpeedConfig
 from ..video.files import temporary_beside
 from .animate import UNTRAINED, add_options, animate_in, find_device
@@ -280,6 +281,8 @@ def _parts(options: argparse.Namespace) -> dict[str, str]:
         detectors = {name: path for name, path in detector_files(options).items() if path is not None}
         chosen = detectors if options.detector == "auto" else {options.detector} & detectors.keys()
         parts |= {f"file of {name}": _hash_of(detectors[name], name) for name in chosen}
+    if options.decoder == "tiny":
+        parts["file of tiny"] = _hash_of(find_tiny_decoder(options.models), "--decoder tiny")
     if options.dwpose is not None:
         parts["dwpose"] = _hash_of(options.dwpose, "--dwpose")
     machine = {"device": device.type, "dtype": str(dtype).removeprefix("torch.")}

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import FileReport, convert, download, verify
+from ..checkpoints import FILES, PREVIEW_FILES, FileReport, convert, download, verify
 from ..checkpoints.files import models_folder
 from .options import add_models_option
 from .progress import bar, say
@@ -23,6 +23,9 @@ def add_commands(commands: Any) -> None:
     )
     add_models_option(parser)
     parser.add_argument("--accept-licences", action="store_true", help="accept the licences without being asked")
+    parser.add_argument(
+        "--preview-decoder", action="store_true", help="fetch the small decoder of --decoder tiny instead, 10 MB"
+    )
     parser.set_defaults(run=_download, stopped="Interrupted; run the command again to go on from there.")
 
     parser = commands.add_parser(
@@ -54,7 +57,10 @@ def _download(options: argparse.Namespace) -> int:
 
     with bar("Downloading", "B", unit_scale=True) as update:
         reports = download(
-            accept, options.models, on_progress=lambda name, num_done, total: update(num_done, total, name)
+            accept,
+            options.models,
+            files=PREVIEW_FILES if options.preview_decoder else FILES,
+            on_progress=lambda name, num_done, total: update(num_done, total, name),
         )
     return _report(reports, options.models)
 

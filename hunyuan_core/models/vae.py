@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..config import VAEConfig
@@ -73,3 +74,23 @@ def decode_frames(
         chunk = latents[start : start + chunk_size].to(weight) / vae.config.scaling_factor
         frames = attempt(lambda chunk=chunk: vae.decode(chunk, num_frames=len(chunk)).sample)
         yield frames[max(first - start, 0) : last - start].float()
+
+
+def as_frames(chunks: Iterable[torch.Tensor], on_progress: Callable[[int], None] | None = None) -> Iterator[np.ndarray]:
+    """Round pixels to pictures.
+
+    Args:
+        chunks: (n, 3, H, W) in [-1, 1], not cut.
+        on_progress: Called after each frame that was handed out, with their number so far.
+
+    Yields:
+        (H, W, 3) uint8 RGB.
+    """
+    num_done = 0
+    for chunk in chunks:
+        pixels = ((chunk / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+        for frame in pixels.permute(0, 2, 3, 1).cpu().numpy():
+            yield frame
+            num_done += 1
+            if on_progress is not None:
+                on_progress(num_done)

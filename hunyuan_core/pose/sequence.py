@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,6 +15,9 @@ from ..overlap import read_ahead
 from .alignment import align_poses
 from .drawing import draw_pose
 from .keypoints import NUM_POINTS, WholeBody, WholeBodyDetector
+
+_MAX_PACKED = 4096
+"""Drawings that are kept packed, 11 kB each at 512×512."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +37,11 @@ class Skeletons:
     scores: np.ndarray
     height: int
     width: int
+    _packed: Callable[[int], bytes] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Keep drawings, because each step of the sampling asks for all of them."""
+        object.__setattr__(self, "_packed", lru_cache(_MAX_PACKED)(self._draw))
 
     @classmethod
     def of(cls, poses: Sequence[WholeBody | None], height: int, width: int) -> Skeletons:
@@ -72,12 +82,16 @@ class Skeletons:
         return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, number: int) -> np.ndarray:
-        """Draw one frame.
+        """Draw one frame, or unpack its drawing; not to be written to.
 
         Raises:
             IndexError: If there is no such frame.
         """
-        return draw_pose(WholeBody(self.points[number], self.scores[number]), self.height, self.width)
+        return np.frombuffer(zlib.decompress(self._packed(number)), np.uint8).reshape(self.shape[1:])
+
+    def _draw(self, number: int) -> bytes:
+        pose = WholeBody(self.points[number], self.scores[number])
+        return zlib.compress(draw_pose(pose, self.height, self.width).tobytes(), level=1)
 
 
 def draw_skeletons(

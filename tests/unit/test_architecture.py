@@ -29,7 +29,7 @@ LAYERS = [
         "locks",
         "distributed",
     },
-    {"pipeline", "motion_files", "motion_report", "inspection", "demo", "evaluation"},
+    {"pipeline", "preview", "motion_files", "motion_report", "inspection", "demo", "evaluation"},
     {"jobs", "shared_sampling", "training", "ablation"},
     {"batch"},
     {"cli", "__init__"},

@@ -56,13 +56,14 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class ExpressionConfig:
-    """Expression encoder: a ResNet of bottleneck blocks with one-group GroupNorm."""
+    """Expression encoder: a ResNet of bottleneck blocks with GroupNorm."""
 
     stem_channels: int = 64
     layers: tuple[int, ...] = (3, 4, 6, 3)
     out_features: int = 512
     image_size: int = 256
     """Side of the motion crop."""
+    num_groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class HeadPoseConfig:
     num_groups: int = 32
     image_size: int = 256
     """Side of the head-pose crop."""
+    translation_scale: float = 0.0
+    """Factor of the translation in the motion tokens (released: 0, although the tokens have room for it)."""
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def encode_motion(
     ]
     weight = expression.resnet50.conv1.weight
     sizes = expression.config.image_size, head_pose.config.image_size
+    scale = head_pose.config.translation_scale
     tokens, rotations, translations = [], [], []
     numbers = count()
     with read_ahead(_chunks(frames, track, sizes), depth=1) as read:
@@ -71,7 +72,7 @@ def encode_motion(
             refined = refiner(expression(motion_crops), *levels)
             # Release: the head-pose encoder is fed x·2 + 1.
             rotation, translation = head_pose(pose_crops * 2 + 1)
-            tokens.append(assemble_tokens(refined, rotation, translation).float().cpu())
+            tokens.append(assemble_tokens(refined, rotation, translation, scale).float().cpu())
             rotations.append(rotation.float().cpu())
             translations.append(translation.float().cpu())
             if on_progress is not None:
@@ -85,19 +86,21 @@ def encode_motion(
     )
 
 
-def assemble_tokens(refined: torch.Tensor, rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
+def assemble_tokens(
+    refined: torch.Tensor, rotation: torch.Tensor, translation: torch.Tensor, translation_scale: float = 0.0
+) -> torch.Tensor:
     """Join the refined motion of each frame with its head pose, which all tokens of the frame repeat.
 
     Args:
         refined: (T, N, C).
         rotation: (T, 3), degrees.
         translation: (T, 3).
+        translation_scale: Of ``HeadPoseConfig``.
 
     Returns:
         (T, N, C + 6).
     """
-    # Release: the translation is multiplied by zero.
-    pose = torch.cat([rotation, translation * 0], dim=-1)
+    pose = torch.cat([rotation, translation * translation_scale], dim=-1)
     return torch.cat([refined, pose[:, None].expand(-1, refined.shape[1], -1)], dim=-1)
 
 

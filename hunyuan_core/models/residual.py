@@ -72,7 +72,7 @@ class BasicBlock(nn.Module):
 
 
 class ExpressionBackbone(nn.Module):
-    """ResNet of bottlenecks with one-group GroupNorm."""
+    """ResNet of bottlenecks with GroupNorm."""
 
     def __init__(self, config: ExpressionConfig, operations: Any) -> None:
         super().__init__()
@@ -89,6 +89,7 @@ class ExpressionBackbone(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.fc = operations.Linear(channels, config.out_features)
+        set_norm_groups(self, config.num_groups)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(T, 3, H, W) to (T, out_features)."""

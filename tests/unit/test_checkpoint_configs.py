@@ -128,7 +128,7 @@ def test_an_image_encoder_without_adapters(tmp_path: Path) -> None:
 def test_exchanged_files_of_own_sizes_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "hyportrait" / "expression.pth"
     save_network("head_pose", build("head_pose", ModelConfig.tiny()), ModelConfig.tiny(), path)
-    with pytest.raises(WeightsError, match=r"expression\.pth .*num_groups.*looks like headpose\.pth"):
+    with pytest.raises(WeightsError, match=r"expression\.pth .*out_features.*looks like headpose\.pth"):
         load_network("expression", path)
     report = next(report for report in verify(tmp_path) if report.file.name == "expression")
     assert (report.status, "looks like headpose.pth" in report.message) == ("wrong layout", True)

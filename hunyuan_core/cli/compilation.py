@@ -24,8 +24,11 @@ def add_compile_option(parser: argparse.ArgumentParser) -> None:
 
 
 def with_compiled_unet(options: argparse.Namespace, pipeline: Pipeline) -> Pipeline:
-    """Compile if that was asked for; where it fails, warn and go on without."""
+    """Compile if that was asked for; where it cannot be or fails, warn and go on without."""
     if options.compile is None:
+        return pipeline
+    if pipeline.residency.plan.is_streamed:
+        warn("--compile is left out: the UNet is streamed from main memory, block by block (see --memory)")
         return pipeline
     say("Compiling the UNet: the first windows of the sampling take minutes")
     return replace(pipeline, compiled=CompiledNetwork(pipeline.unet, options.compile, warn))

@@ -18,6 +18,7 @@ from hunyuan_core.config import SamplingConfig, UNetConfig
 from hunyuan_core.data import Appearance, Motion
 from hunyuan_core.errors import ConfigurationError, ShapeError
 from hunyuan_core.models import UNet
+from hunyuan_core.models.memory_plan import PLANS
 from hunyuan_core.pipeline import Pipeline
 from hunyuan_core.sampling import SpeedConfig
 
@@ -116,6 +117,12 @@ def test_what_is_wrong_with_the_inputs_is_told_as_without_it(pipeline: Pipeline)
 def test_an_unknown_mode_is_refused(pipeline: Pipeline) -> None:
     with pytest.raises(ConfigurationError, match="default, graphs, max"):
         CompiledNetwork(pipeline.unet, "fastest", [].append)
+
+
+def test_a_streamed_unet_is_not_compiled(capsys: pytest.CaptureFixture[str]) -> None:
+    streamed = Pipeline.untrained_tiny(device="cpu", plan=PLANS["streamed"])
+    assert with_compiled_unet(argparse.Namespace(compile="default"), streamed).compiled is None
+    assert "--compile is left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

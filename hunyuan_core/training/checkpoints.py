@@ -8,14 +8,17 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..checkpoints.writing import write_safetensors
 from ..errors import ConfigurationError, WeightsError
 
 _PREFIX = "step_"
+_STATE = ("num_done", "config", "scaler")
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Checkpoint:
         average: Their moving average.
         optimiser: The optimiser's tensors, ``parameter.key``.
         config: Hash of the configuration.
+        scaler: Numbers of the gradient scaler in fp16; empty otherwise.
     """
 
     num_done: int
@@ -35,6 +39,7 @@ class Checkpoint:
     average: Mapping[str, torch.Tensor]
     optimiser: Mapping[str, torch.Tensor]
     config: str
+    scaler: Mapping[str, Any]
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, num_kept: int) -> Path:
@@ -49,7 +54,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, num_kept: int) -> Path
     try:
         for name in ("weights", "average", "optimiser"):
             write_safetensors(getattr(checkpoint, name), part / f"{name}.safetensors", {})
-        state = {"num_done": checkpoint.num_done, "config": checkpoint.config}
+        state = {name: getattr(checkpoint, name) for name in _STATE}
         (part / "state.json").write_text(json.dumps(state), encoding="utf-8")
         shutil.rmtree(path, ignore_errors=True)
         os.replace(part, path)
@@ -78,8 +83,8 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     try:
         state = json.loads((path / "state.json").read_text(encoding="utf-8"))
         tensors = {name: load_file(path / f"{name}.safetensors") for name in ("weights", "average", "optimiser")}
-        return Checkpoint(num_done=state["num_done"], config=state["config"], **tensors)
-    except (OSError, ValueError, KeyError) as error:
+        return Checkpoint(**{**tensors, **{name: state[name] for name in _STATE}})
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ConfigurationError(
             f"The checkpoint {path} is damaged ({error}); remove it to go on from the one before."
         ) from error

@@ -143,8 +143,6 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Check what cannot be told from the types."""
-        if self.stage not in STAGES:
-            raise ConfigurationError(f"stage must be one of {', '.join(STAGES)}; got {self.stage!r}.")
         for name, values in _CHOICES.items():
             if (value := _look_up(self, name)) not in values:
                 raise ConfigurationError(f"{name} must be one of {', '.join(values)}; got {value!r}.")
@@ -162,6 +160,10 @@ class TrainingConfig:
                 f"lora.rank and optimiser.gradient_checkpointing are of the UNet, which stage {self.stage!r} does not "
                 "have; leave them out, or set stage to joint."
             )
+        if self.output.sample_every and (self.stage != "joint" or not self.output.has_tensorboard):
+            raise ConfigurationError(
+                "output.sample_every is for stage joint with output.has_tensorboard = true; leave it out otherwise."
+            )
         for (one, first), (other, second) in _equal_sizes(self.model):
             if first != second:
                 raise ConfigurationError(f"{one} ({first}) must be {other} ({second}); change one of the two.")
@@ -178,6 +180,7 @@ class TrainingConfig:
 
 
 _CHOICES = {
+    "stage": STAGES,
     "data.intensity_statistic": ("mean", "rms"),
     "data.pose_images": ("black", "skeleton"),
     "optimiser.precision": ("fp32", "bf16", "fp16"),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -19,8 +19,12 @@ from ..errors import ConfigurationError, HunyuanPortraitError
 from ..optional import require
 from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
+from .journal import EXTRA, Journal
+from .learner import Learner
 from .lora import add_lora
-from .stages import STAGES, Stage, choose_trainable
+from .samples import sample_grid
+from .stages import STAGES, JointStage, Stage, choose_trainable
+from .style import open_style
 from .toy_data import Clip, Frames, ToyClips, ToyFrames
 from .weights import export, start_from
 
@@ -52,59 +56,83 @@ def train(config: TrainingConfig, on_step: OnStep | None = None, *, is_resumed: 
         HunyuanPortraitError: If the loss is not finite; names the step and the clips.
         WeightsError: If a file cannot be read or written; the last checkpoint stays.
     """
-    accelerate = require("accelerate", "training", "pip install hunyuan-portrait[train]")
-    precision = {"fp32": "no"}.get(config.optimiser.precision, config.optimiser.precision)
-    has_gpu = torch.cuda.is_available()
-    # Which networks a process uses depends on which conditions its clips were dropped.
-    parallel = accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = accelerate.Accelerator(mixed_precision=precision, cpu=not has_gpu, kwargs_handlers=[parallel])
+    accelerator = _accelerator(config.optimiser.precision)
     folder = Path(config.output.folder)
     checkpoint = _find_checkpoint(folder, config, is_resumed)
-
-    stage = build_stage(config)
-    parameters = {name: parameter for name, parameter in stage.named_parameters() if parameter.requires_grad}
-    stage.to(accelerator.device)
-    settings = config.optimiser
-    optimiser = torch.optim.AdamW(
-        parameters.values(),
-        lr=settings.learning_rate,
-        betas=(settings.beta1, settings.beta2),
-        weight_decay=settings.weight_decay,  # pyright: ignore[reportArgumentType]
-    )
-    average = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    num_done = 0 if checkpoint is None else _restore(parameters, average, optimiser, checkpoint)
-    wrapped, prepared = accelerator.prepare(stage, optimiser)
+    stage = build_stage(config).to(accelerator.device)
+    learner = Learner(stage, config.optimiser)
+    num_done = 0
+    if checkpoint is not None:
+        num_done = checkpoint.num_done
+        learner.restore(checkpoint)
+        if accelerator.scaler is not None:
+            accelerator.scaler.load_state_dict(checkpoint.scaler)
+    wrapped, optimiser = accelerator.prepare(stage, learner.optimiser)
+    watch = _Watch(config, stage, learner, on_step, num_done) if accelerator.is_main_process else None
 
     losses: dict[str, float] = {}
     for parts in _batches(config, num_done, accelerator.process_index, accelerator.num_processes):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(settings.learning_rate, num_done, config)
+        learner.set_learning_rate(learning_rate(config.optimiser.learning_rate, num_done, config))
         losses = _accumulate(accelerator, wrapped, parts, num_done)
-        losses["gradient"] = float(accelerator.clip_grad_norm_(wrapped.parameters(), settings.gradient_clip))
+        losses["gradient"] = float(accelerator.clip_grad_norm_(wrapped.parameters(), config.optimiser.gradient_clip))
         _check_finite(losses, num_done, config)
-        prepared.step()
-        prepared.zero_grad()
+        optimiser.step()
+        optimiser.zero_grad()
         num_done += 1
-        decay = min(settings.ema_decay, (1 + num_done) / (10 + num_done))
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                average[name].lerp_(parameter.detach(), 1 - decay)
-        if accelerator.is_main_process:
-            if on_step is not None:
-                on_step(num_done, losses)
-            if num_done % config.output.checkpoint_every == 0 or num_done == settings.num_steps:
-                save_checkpoint(
-                    folder, _capture(num_done, parameters, average, optimiser, config), config.output.num_kept
-                )
+        learner.update_average(num_done)
+        if watch is not None:
+            watch.step_done(num_done, losses, accelerator.scaler)
     accelerator.wait_for_everyone()
     weights = folder / "weights"
-    if accelerator.is_main_process:
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(average[name])
-        export(stage, config, weights)
+    if watch is not None:
+        watch.close()
+        with learner.averaged():
+            export(stage, config, weights)
     accelerator.wait_for_everyone()
     return Result(weights, losses)
+
+
+class _Watch:
+    """What the main process does after each step: report, note, sample, save."""
+
+    def __init__(
+        self, config: TrainingConfig, stage: Stage, learner: Learner, on_step: OnStep | None, num_done: int
+    ) -> None:
+        self.config = config
+        self.stage = stage
+        self.learner = learner
+        self.on_step = on_step
+        self.folder = Path(config.output.folder)
+        self.journal = Journal(self.folder / "log", num_done) if config.output.has_tensorboard else None
+
+    def step_done(self, num_done: int, losses: Mapping[str, float], scaler: Any) -> None:
+        output = self.config.output
+        if self.on_step is not None:
+            self.on_step(num_done, losses)
+        if self.journal is not None and num_done % output.log_every == 0:
+            self.journal.add_losses(num_done, losses)
+        is_last = num_done == self.config.optimiser.num_steps
+        if num_done % output.checkpoint_every == 0 or is_last:
+            state = {} if scaler is None else scaler.state_dict()
+            save_checkpoint(self.folder, self.learner.capture(num_done, _hash(self.config), state), output.num_kept)
+        if self.journal is not None and output.sample_every and (num_done % output.sample_every == 0 or is_last):
+            with self.learner.averaged():
+                self.journal.add_samples(num_done, *sample_grid(cast("JointStage", self.stage), self.config))
+
+    def close(self) -> None:
+        if self.journal is not None:
+            self.journal.close()
+
+
+def _accelerator(precision: str) -> Any:
+    accelerate = require("accelerate", "training", EXTRA)
+    # Which networks a process uses depends on which conditions its clips were dropped.
+    parallel = accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)
+    return accelerate.Accelerator(
+        mixed_precision={"fp32": "no"}.get(precision, precision),
+        cpu=not torch.cuda.is_available(),
+        kwargs_handlers=[parallel],
+    )
 
 
 def build_stage(config: TrainingConfig) -> Stage:
@@ -189,6 +217,8 @@ def open_dataset(config: TrainingConfig, length: int) -> tuple[torch.utils.data.
     """Make a stage's examples and what joins them to a batch; example i is a function of the configuration and of i."""
     if config.stage == "vae":
         return ToyFrames(config.data, config.seed, length), Frames.stack
+    if config.data.style_model:
+        open_style(config.data.style_model)  # here too, so that a wrong file is found before the first step
     return ToyClips(config.model, config.data, config.seed, length), Clip.stack
 
 
@@ -231,34 +261,3 @@ def _hash(config: TrainingConfig) -> str:
     # These do not change what is computed.
     del values["output"], values["data"]["num_workers"]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def _capture(
-    num_done: int,
-    parameters: Mapping[str, nn.Parameter],
-    average: Mapping[str, torch.Tensor],
-    optimiser: Any,
-    config: TrainingConfig,
-) -> Checkpoint:
-    state = {
-        f"{name}.{key}": value
-        for name, parameter in parameters.items()
-        for key, value in optimiser.state[parameter].items()
-    }
-    return Checkpoint(num_done, {k: v.detach() for k, v in parameters.items()}, average, state, _hash(config))
-
-
-def _restore(
-    parameters: Mapping[str, nn.Parameter], average: dict[str, torch.Tensor], optimiser: Any, checkpoint: Checkpoint
-) -> int:
-    """Set a run to a checkpoint; the number of steps that are done."""
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(checkpoint.weights[name])
-            average[name].copy_(checkpoint.average[name])
-    for key, value in checkpoint.optimiser.items():
-        name, _, kind = key.rpartition(".")
-        parameter = parameters[name]
-        # AdamW counts its steps in main memory.
-        optimiser.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
-    return checkpoint.num_done

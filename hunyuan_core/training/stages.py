@@ -17,7 +17,7 @@ from ..models.vision import TokenProjection, VisionEncoder
 from ..motion import assemble_tokens
 from .config import TrainingConfig
 from .identity_network import IdentityNetwork
-from .objective import draw_noise, noisy_input, seeded_noise, v_loss
+from .objective import Noise, draw_noise, noisy_input, seeded_noise, v_loss
 from .toy_data import Clip, Frames
 from .toyworld import IDENTITY_PARAMETERS, MOTION_PARAMETERS
 
@@ -68,8 +68,12 @@ class VAEStage(Stage):
 class MotionStage(Stage):
     """Motion and image tokens, and identity, against what the drawn world knows of itself.
 
-    A warm start: linear heads read the motion off the motion tokens, and the looks off the image tokens and off the
-    identity; the head-pose encoder gives its angles in degrees.
+    A warm start: linear heads read the motion off the expression features and off the refined motion tokens, and the
+    looks off the image tokens and off the identity; the head-pose encoder gives its angles in degrees.
+
+    The head on the expression features is what lets these learn: the refiner normalises them, and through that alone
+    the quickest way down is a constant, from which there is no way back. Nor does a head see degrees, beside which the
+    other channels of a token are small.
     """
 
     names: tuple[str, ...] = ("vision", "token_projection", "expression", "head_pose", "refiner", IDENTITY)
@@ -79,10 +83,11 @@ class MotionStage(Stage):
         self.config = config
         model = config.model
         self.networks = nn.ModuleDict({name: _trainable(name, config) for name in self.names})
-        width = model.unet.cross_attention_dim
+        width, num_motion = model.unet.cross_attention_dim, len(MOTION_PARAMETERS)
         self.heads = nn.ModuleDict(
             {
-                "motion": nn.Linear(model.refiner.num_memories * width, len(MOTION_PARAMETERS)),
+                "expression": nn.Linear(model.expression.out_features, num_motion),
+                "motion": nn.Linear(model.refiner.num_memories * model.refiner.out_features, num_motion),
                 "looks": nn.Linear(model.vision.num_image_tokens * width, len(IDENTITY_PARAMETERS)),
                 "identity": nn.Linear(IdentityNetwork().out.out_features, len(IDENTITY_PARAMETERS)),
             }
@@ -105,17 +110,18 @@ class MotionStage(Stage):
         head_pose = cast("HeadPoseEncoder", self.network("head_pose"))
         refiner = cast("MotionRefiner", self.network("refiner"))
         head, face = (level.repeat_interleave(T) for level in clip.intensity.unbind(-1))
-        refined = refiner(expression(clip.motion_crops.flatten(0, 1).float() / 255), head, face)
+        features = expression(clip.motion_crops.flatten(0, 1).float() / 255)
+        refined = refiner(features, head, face)
         # Release: the head-pose encoder is fed x·2 + 1.
         rotation, translation = head_pose(clip.head_pose_crops.flatten(0, 1).float() / 255 * 2 + 1)
         motion_tokens = assemble_tokens(refined, rotation, translation).unflatten(0, (B, T))
 
-        looks, motion = _standard(clip.looks), clip.motion
-        read = self.heads["motion"](motion_tokens.flatten(2))
+        looks, motion = _standard(clip.looks), clip.motion.flatten(0, 1)
         # Yaw, pitch and roll lead the parameters; their ranges are symmetric.
-        angles = motion[..., :3].flatten(0, 1) * rotation.new_tensor([35.0, 20.0, 20.0])
+        angles = motion[:, :3] * rotation.new_tensor([35.0, 20.0, 20.0])
         losses = {
-            "motion": (read - motion).square().mean(),
+            "expression": (self.heads["expression"](features) - motion).square().mean(),
+            "motion": (self.heads["motion"](refined.flatten(1)) - motion).square().mean(),
             "rotation": ((rotation - angles) / 20).square().mean(),
             "looks": (self.heads["looks"](image_tokens.flatten(1)) - looks).square().mean(),
             "identity": (self.heads["identity"](id_embedding * 16) - looks).square().mean(),
@@ -150,20 +156,34 @@ class JointStage(MotionStage):
         noise = draw_noise(
             clip.seed, tuple(target.shape[1:]), config.sigma_mean, config.sigma_std, config.drop_all, config.drop_motion
         )
-        v = self._predict(target, noise, image_latents, image_tokens, motion_tokens)
+        v = self.predict(target, noise, image_latents, image_tokens, motion_tokens, clip.pose_images)
         diffusion = v_loss(v, target, noise).mean()
         weight = config.auxiliary_weight * max(0.0, 1 - num_done / config.auxiliary_steps)
         total = diffusion + weight * sum(losses.values(), torch.zeros((), device=diffusion.device))
         return {"total": total, "diffusion": diffusion.detach(), **{k: v.detach() for k, v in losses.items()}}
 
-    def _predict(
+    def predict(
         self,
         latents: torch.Tensor,
-        noise: Any,
+        noise: Noise,
         image_latents: torch.Tensor,
         image_tokens: torch.Tensor,
         motion_tokens: torch.Tensor,
+        pose_images: torch.Tensor,
     ) -> torch.Tensor:
+        """Predict v as inference does, but for each clip at its own noise level and under its own conditions.
+
+        Args:
+            latents: (B, T, 4, h, w), scaled, without noise.
+            noise: Of each clip.
+            image_latents: (B, 4, h, w), not scaled.
+            image_tokens: (B, N, C).
+            motion_tokens: (B, T, N, C).
+            pose_images: (B, 1 or T, 3, H, W) uint8; one image of a clip is black.
+
+        Returns:
+            (B, T, 4, h, w).
+        """
         unet = cast("UNet", self.network("unet"))
         # The UNet takes rows sorted by what they are told.
         order = sorted(range(len(latents)), key=lambda i: noise.branches[i])
@@ -180,8 +200,8 @@ class JointStage(MotionStage):
             image_tokens[rows[n - num_image :], None], motion_tokens[rows[n - num_motion :]], num_image, num_motion
         )
         timestep = 0.25 * torch.log(noise.sigma.to(latents))[rows]
-        black = latents.new_zeros((1, 3, latents.shape[-2] * 8, latents.shape[-1] * 8))
-        pose = self.network("pose_guider")(black)[None]
+        poses = pose_images[rows] if pose_images.shape[1] > 1 else pose_images[:1]  # black is the same in all clips
+        pose = self.network("pose_guider")(poses.flatten(0, 1).to(latents) / 255).unflatten(0, poses.shape[:2])
         # SVD's micro-conditions; the release keeps them at 12.5 frames a second, no motion bucket, no noise.
         added = latents.new_tensor([[12.5, 0.0, 0.0]])
         v = unet(sample, timestep, added, context, pose)

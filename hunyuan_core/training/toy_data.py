@@ -13,9 +13,13 @@ from ..config import ModelConfig
 from ..faces.crops import arcface_crop, head_pose_crop, image_encoder_input, motion_crop, square_box
 from ..faces.intensity import motion_intensity
 from ..motion import INTENSITY_CHUNK
+from ..pose.drawing import black_pose
 from .config import DataConfig
+from .skeletons import draw_skeletons
+from .style import open_style
 from .toyworld import (
     MOTION_RANGES,
+    Identity,
     Painter,
     face,
     face_box,
@@ -74,6 +78,7 @@ class Clip(Example):
         identity_crop: (112, 112, 3) float32 in [0, 1], the portrait as ArcFace takes it.
         motion_crops: (T, 3, E, E) uint8 of the driver.
         head_pose_crops: (T, 3, P, P) uint8 of the driver.
+        pose_images: (T, 3, S, S) uint8; (1, 3, S, S) where they are black.
         intensity: (2,) int64, head and expression.
         motion: (T, 11) float32, the true motion, each parameter's range mapped to [-1, 1].
         looks: (29,) float32, the true identity.
@@ -85,6 +90,7 @@ class Clip(Example):
     identity_crop: torch.Tensor
     motion_crops: torch.Tensor
     head_pose_crops: torch.Tensor
+    pose_images: torch.Tensor
     intensity: torch.Tensor
     motion: torch.Tensor
     looks: torch.Tensor
@@ -122,6 +128,11 @@ class ToyClips(torch.utils.data.Dataset[Clip]):
         target = [painter.draw(row) for row in rows]
         driver = list(map(Painter(performer, size).draw, rows)) if is_other else target
         portrait = painter.draw(pose)
+        if data.style_model and rng.random() < data.style_share:
+            redraw = open_style(data.style_model)
+            driver = redraw(driver)
+            target = redraw(target) if is_other else driver
+            (portrait,) = redraw([portrait])
         reference = cut_reference(portrait, face(person, pose, size), size)
         # As in inference, the boxes of all crops are that of the driving video's first frame.
         first = face_box(performer, motion[0], size)
@@ -145,11 +156,18 @@ class ToyClips(torch.utils.data.Dataset[Clip]):
             identity_crop=torch.from_numpy(arcface_crop(reference.image, reference.landmarks)),
             motion_crops=jitter(_to_tensor(motion_crops), data.colour_jitter, rng),
             head_pose_crops=_to_tensor(pose_crops),
+            pose_images=_to_tensor(self._draw_poses(person, rows, rng)),
             intensity=torch.tensor(intensity),
             motion=torch.from_numpy((rows - _LOW) / (_HIGH - _LOW) * 2 - 1),
             looks=torch.from_numpy(identity_parameters(person)),
             seed=torch.tensor(int(rng.integers(2**62))),
         )
+
+    def _draw_poses(self, person: Identity, rows: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+        size = self.data.image_size
+        if self.data.pose_images == "black":
+            return [black_pose(size, size)]
+        return draw_skeletons(person, rows, size, self.data.dropped_edges, rng)
 
 
 class ToyFrames(torch.utils.data.Dataset[Frames]):

@@ -49,7 +49,8 @@ MODEL = ModelConfig(
     head_pose=HeadPoseConfig(stem_channels=8, layers=(1, 1, 1, 1), num_groups=4, image_size=32),
     refiner=RefinerConfig(in_features=16, hidden_dim=32, num_memories=4, num_layers=1, num_heads=2, out_features=26),
     pose_guider=PoseGuiderConfig(block_out_channels=(8, 8, 8, 8), out_channels=32),
-    vae=VAEConfig(block_out_channels=(32, 32, 32, 32), layers_per_block=1),
+    # The scale is that of the untrained network's latents.
+    vae=VAEConfig(block_out_channels=(32, 32, 32, 32), layers_per_block=1, scaling_factor=2.0),
 )
 
 
@@ -58,7 +59,7 @@ def training_config(folder: Path, **parts: Any) -> TrainingConfig:
     config = TrainingConfig(
         model=MODEL,
         data=DataConfig(image_size=64, num_frames=2, num_workers=0),
-        loss=LossConfig(auxiliary_weight=1.0, auxiliary_steps=100),
+        loss=LossConfig(auxiliary_weight=0.01, auxiliary_steps=100),
         optimiser=OptimiserConfig(num_steps=2, batch_size=2, learning_rate=1e-3, warmup_steps=2),
         output=OutputConfig(folder=str(folder)),
     )

@@ -1,0 +1,106 @@
+"""What training minimises fits what sampling does."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_training import training_config
+
+from hunyuan_core.config import SamplingConfig
+from hunyuan_core.data import Branch
+from hunyuan_core.models.predictor import VideoPredictor
+from hunyuan_core.pose_features import encode_pose_images
+from hunyuan_core.sampling import Denoiser
+from hunyuan_core.training.loop import build_stage
+from hunyuan_core.training.objective import Noise, draw_noise, noisy_input, v_loss
+from hunyuan_core.training.stages import JointStage
+from hunyuan_core.training.toy_data import Clip, ToyClips
+
+LATENTS = torch.linspace(-2, 2, 2 * 2 * 4 * 3 * 3).view(2, 2, 4, 3, 3)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> JointStage:
+    stage = build_stage(training_config(tmp_path_factory.mktemp("joint")))
+    assert isinstance(stage, JointStage)
+    return stage
+
+
+def test_the_v_without_loss_denoises_exactly() -> None:
+    sigma = torch.tensor([0.03, 40.0])
+    noise = Noise(sigma, torch.randn(LATENTS.shape, generator=torch.Generator().manual_seed(0)), (Branch.MOTION,) * 2)
+    for row, level in enumerate(sigma.tolist()):
+        x = noisy_input(LATENTS, noise)[row]
+        v = (noise.values[row] - level * LATENTS[row]) / math.sqrt(level**2 + 1)
+        assert float(v_loss(v[None], LATENTS[row : row + 1], _row(noise, row))) < 1e-12
+
+        denoiser = Denoiser(
+            lambda x, t, frames, branches, v=v: torch.stack([v] * len(branches)),  # pyright: ignore[reportArgumentType]
+            2,
+            torch.tensor([level, 0.0]),
+            SamplingConfig(context_window=2, context_overlap=0, context_shift=0),
+        )
+        denoised = denoiser(x * math.sqrt(level**2 + 1), level)
+        assert torch.allclose(denoised, LATENTS[row], atol=1e-4)
+
+
+def _row(noise: Noise, row: int) -> Noise:
+    return Noise(noise.sigma[row : row + 1], noise.values[row : row + 1], noise.branches[row : row + 1])
+
+
+def test_the_loss_of_v_is_the_weighted_loss_of_the_denoised() -> None:
+    noise = draw_noise(torch.tensor([3, 4]), tuple(LATENTS.shape[1:]), 0.7, 1.6, 0, 0)
+    v = torch.randn(LATENTS.shape, generator=torch.Generator().manual_seed(1))
+    sigma = noise.sigma.view(-1, 1, 1, 1, 1)
+    # Karras et al. 2022, table 1 and eq. 8 with σ_data = 1.
+    x = LATENTS + sigma * noise.values
+    denoised = x / (sigma**2 + 1) - v * sigma / (sigma**2 + 1).sqrt()
+    weighted = ((sigma**2 + 1) / sigma**2 * (denoised - LATENTS) ** 2).mean(dim=(1, 2, 3, 4))
+
+    assert torch.allclose(v_loss(v, LATENTS, noise), weighted, rtol=1e-4)
+
+
+def test_noise_levels_and_dropped_conditions_are_as_configured() -> None:
+    noise = draw_noise(torch.arange(2000), (1,), 0.7, 1.6, 0.1, 0.2)
+    logarithm = noise.sigma.log()
+
+    assert float(logarithm.mean()) == pytest.approx(0.7, abs=0.1)
+    assert float(logarithm.std()) == pytest.approx(1.6, abs=0.1)
+    shares = [noise.branches.count(branch) / 2000 for branch in Branch]
+    assert shares == pytest.approx([0.1, 0.2, 0.7], abs=0.03)
+    # Each clip's own, whatever stands beside it.
+    again = draw_noise(torch.tensor([1999]), (1,), 0.7, 1.6, 0.1, 0.2)
+    assert again.sigma[0] == noise.sigma[1999]
+    assert torch.equal(again.values[0], noise.values[1999])
+
+
+def test_training_calls_the_networks_as_inference_does(stage: JointStage, tmp_path: Path) -> None:
+    config = stage.config
+    clips = Clip.stack([ToyClips(config.model, config.data, 0, 3)[i] for i in range(3)])
+    with torch.no_grad():
+        image_tokens, motion_tokens, _ = stage.encode(clips)
+        vae = stage.network("vae")
+        pictures = torch.cat([clips.target.flatten(0, 1), clips.reference]).float() / 127.5 - 1
+        latents = vae.encode(pictures).latent_dist.mode()
+        target, image_latents = latents[:6].unflatten(0, (3, 2)), latents[6:]
+        values = torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
+        branches = (Branch.MOTION, Branch.UNCONDITIONAL, Branch.IMAGE)
+        noise = Noise(torch.tensor([0.2, 3.0, 30.0]), values, branches)
+        v = stage.predict(target, noise, image_latents, image_tokens, motion_tokens, clips.pose_images)
+
+        pose = encode_pose_images(stage.network("pose_guider"), None, 64, 64, 2, 0)
+        for row, branch in enumerate(branches):
+            predictor = VideoPredictor(
+                stage.network("unet"),
+                image_tokens[row],
+                motion_tokens[row],
+                image_latents[row],
+                (12.5, 0.0, 0.0),
+                pose,
+            )
+            timestep = 0.25 * math.log(float(noise.sigma[row]))
+            expected = predictor(noisy_input(target, noise)[row], timestep, [0, 1], [branch])[0]
+            assert torch.allclose(v[row], expected, atol=1e-5)

@@ -9,10 +9,12 @@ from comfy_api.latest import io
 
 from ..hunyuan_core import data
 from ..hunyuan_core.config import SamplingConfig
+from ..hunyuan_core.errors import ConfigurationError
 from ..hunyuan_core.models.memory import MemoryMode
+from ..hunyuan_core.sampling import Preset, SpeedConfig
 from . import types as sockets
 from .checking import checked
-from .comfy_bridge.guider import PADDING_KEY, PortraitGuider, PortraitVideo, sample_euler, schedule
+from .comfy_bridge.guider import PADDING_KEY, PortraitGuider, PortraitVideo, sample_video, schedule
 from .comfy_bridge.images import check_finite, images_of
 from .comfy_bridge.memory import ManagedNetwork
 
@@ -154,6 +156,11 @@ def guidance_inputs() -> list[io.Input]:
             optional=True,
             tooltip="From Align Pose: one picture, or one for each frame. Without it they are black, as released.",
         ),
+        sockets.Speed.Input(
+            "speed",
+            optional=True,
+            tooltip="From Speed: what may be given up for speed. Without it nothing is.",
+        ),
     ]
 
 
@@ -165,6 +172,7 @@ def make_guider(
     pose_images: torch.Tensor | None,
     memory_mode: str,
     config: SamplingConfig,
+    speed: SpeedConfig | None = None,
 ) -> PortraitGuider:
     """Check the sockets and put the video together."""
     poses = None if pose_images is None else images_of(pose_images, "pose_images")
@@ -176,7 +184,34 @@ def make_guider(
         sockets.expect(pose_guider, ManagedNetwork, "pose_guider", "Load HunyuanPortrait Pose Guider"),
         poses,
     )
-    return PortraitGuider(model, video, config, MEMORY_MODES[memory_mode])
+    return PortraitGuider(model, video, config, MEMORY_MODES[memory_mode], speed)
+
+
+def expect_speed(speed: object) -> Preset:
+    """Check the socket; without a connection nothing is given up."""
+    return Preset(SpeedConfig()) if speed is None else sockets.expect(speed, Preset, "speed", "HunyuanPortrait Speed")
+
+
+def check_for_guider(preset: Preset) -> None:
+    """Refuse what the nodes around SamplerCustomAdvanced decide, and what needs steps in a known order.
+
+    Raises:
+        ConfigurationError: Names what to leave out, and where to set it.
+    """
+    speed = preset.speed
+    refused = {
+        "steps": "num_inference_steps" in preset.sampling,
+        "padding": "num_padding_frames" in preset.sampling,
+        "schedule": speed.schedule != SpeedConfig.schedule,
+        "sampler": speed.sampler != SpeedConfig.sampler,
+        "extrapolation_interval": speed.extrapolation_interval > 1,
+    }
+    if names := [name for name, is_set in refused.items() if is_set]:
+        raise ConfigurationError(
+            f"speed: HunyuanPortrait Guider cannot apply {', '.join(names)}; choose preset none and leave these alone "
+            "(steps and schedule are those of the SIGMAS, such as AlignYourStepsScheduler's for SVD, the sampler is "
+            "KSamplerSelect's, padding is the Guider's own), or take HunyuanPortrait Sampler."
+        )
 
 
 class HunyuanPortraitSampler(io.ComfyNode):
@@ -223,12 +258,14 @@ class HunyuanPortraitSampler(io.ComfyNode):
         strength: float,
         memory_mode: str,
         pose_images: torch.Tensor | None = None,
+        speed: object = None,
         **guidance: Any,
     ) -> io.NodeOutput:
         """Sample the video."""
-        config = sampling_config(guidance, seed=seed, num_inference_steps=steps, strength=strength)
-        guider = make_guider(model, appearance, motion, pose_guider, pose_images, memory_mode, config)
-        samples = sample_euler(guider)
+        preset = expect_speed(speed)
+        config = preset.apply(sampling_config(guidance, seed=seed, num_inference_steps=steps, strength=strength))
+        guider = make_guider(model, appearance, motion, pose_guider, pose_images, memory_mode, config, preset.speed)
+        samples = sample_video(guider)
         return io.NodeOutput({"samples": samples, PADDING_KEY: config.num_padding_frames}, "\n".join(guider.report))
 
 
@@ -266,11 +303,13 @@ class HunyuanPortraitGuider(io.ComfyNode):
         pose_guider: object,
         memory_mode: str,
         pose_images: torch.Tensor | None = None,
+        speed: object = None,
         **guidance: Any,
     ) -> io.NodeOutput:
         """Make the guider."""
-        config = sampling_config(guidance)
-        guider = make_guider(model, appearance, motion, pose_guider, pose_images, memory_mode, config)
+        config, preset = sampling_config(guidance), expect_speed(speed)
+        check_for_guider(preset)
+        guider = make_guider(model, appearance, motion, pose_guider, pose_images, memory_mode, config, preset.speed)
         return io.NodeOutput(guider, {"samples": guider.start_latents(), PADDING_KEY: config.num_padding_frames})
 
 

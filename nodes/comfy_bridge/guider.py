@@ -15,18 +15,22 @@ from ...hunyuan_core.config import SamplingConfig
 from ...hunyuan_core.data import Appearance, Branch, Motion
 from ...hunyuan_core.errors import ShapeError
 from ...hunyuan_core.models import PoseGuider
+from ...hunyuan_core.models.feature_reuse import FeatureReuse, feature_bytes
 from ...hunyuan_core.models.memory import MemoryMode
 from ...hunyuan_core.models.predictor import MAX_CACHED_FRAMES, VideoPredictor
 from ...hunyuan_core.motion import pad_motion_tokens
 from ...hunyuan_core.pipeline import check_finite
 from ...hunyuan_core.pose_features import PoseWindows, pose_windows
 from ...hunyuan_core.sampling import (
+    SAMPLERS,
+    SCHEDULES,
     Denoiser,
+    ExtrapolatingDenoiser,
+    SpeedConfig,
     apply_strength,
     branch_weights,
     context_windows,
     initial_noise,
-    karras_sigmas,
 )
 from .memory import ManagedNetwork, free_cache, is_out_of_memory, load, out_of_memory
 from .model import choose_memory_mode, expect_portrait_model
@@ -60,6 +64,7 @@ class PortraitGuider(comfy.samplers.CFGGuider):
         video: What to animate, by what.
         config: Guidance and windows; its steps, seed and strength are the sampler's matter.
         memory_mode: None chooses by the device's memory.
+        speed: Approximations; its schedule, sampler and noise are the sampler's matter.
 
     Attributes:
         report: What happened in the last run, a line each.
@@ -74,14 +79,16 @@ class PortraitGuider(comfy.samplers.CFGGuider):
         video: PortraitVideo,
         config: SamplingConfig,
         memory_mode: MemoryMode | None = None,
+        speed: SpeedConfig | None = None,
     ) -> None:
         expect_portrait_model(patcher)
         super().__init__(patcher.clone())
         self.video = video
         self.config = config
         self.memory_mode = memory_mode
+        self.speed = speed or SpeedConfig()
         self.report: list[str] = []
-        self._denoiser: Denoiser | None = None
+        self._denoiser: Denoiser | ExtrapolatingDenoiser | None = None
         self._pose_features: torch.Tensor | PoseWindows | None = None
 
     @property
@@ -92,7 +99,12 @@ class PortraitGuider(comfy.samplers.CFGGuider):
     @property
     def num_windows(self) -> int:
         """Calls of the UNet in one step, if branches go together."""
-        return len(context_windows(self.num_frames, self.config.context_window, self.config.context_overlap))
+        config = self.config
+        return len(
+            context_windows(
+                self.num_frames, config.context_window, config.context_overlap, is_circular=self.speed.is_circular
+            )
+        )
 
     def start_latents(self) -> torch.Tensor:
         """Give the latents to start from: the portrait in every frame, (T + 2 · padding, 4, h, w), core's scale."""
@@ -136,6 +148,7 @@ class PortraitGuider(comfy.samplers.CFGGuider):
         model = expect_portrait_model(self.model_patcher)
         branches = self._branches()
         window = self.config.context_window
+        model.kept_bytes = self._kept_bytes(len(branches), h, w)
         mode = self.memory_mode
         if mode is None:
             mode = choose_memory_mode(self.model_patcher, branches, window, self.num_frames, h, w)
@@ -146,7 +159,11 @@ class PortraitGuider(comfy.samplers.CFGGuider):
             f"windows; expected memory {weights / _GIB:.1f} GiB of weights and {activations / _GIB:.1f} GiB to compute "
             f"with ({_MODE_NAMES[mode]})"
         ]
-        say(self.report[0])
+        default = SpeedConfig()
+        if changes := {name: value for name, value in vars(self.speed).items() if value != getattr(default, name)}:
+            self.report.append(f"approximate: {', '.join(f'{name} {value}' for name, value in changes.items())}")
+        for line in self.report:
+            say(line)
         video = self.video
         load(video.pose_guider)
         features = pose_windows(
@@ -175,11 +192,20 @@ class PortraitGuider(comfy.samplers.CFGGuider):
         found = {branch for image, motion in ends for branch in branch_weights(image, motion)}
         return tuple(Branch) if ramps else tuple(sorted(found))
 
-    def _make_denoiser(self, device: torch.device, options: dict[str, Any]) -> Denoiser:
-        model, config, video = self.inner_model, self.config, self.video
+    def _kept_bytes(self, num_branches: int, h: int, w: int) -> int:
+        """Bytes of deep features that are kept from step to step."""
+        speed, model = self.speed, self.model_patcher.model
+        if speed.feature_interval == 1:
+            return 0
+        unet, dtype = model.diffusion_model.config, model.get_dtype_inference()
+        return feature_bytes(unet, speed.num_outer_layers, num_branches, self.num_frames, h, w, dtype)
+
+    def _make_denoiser(self, device: torch.device, options: dict[str, Any]) -> Denoiser | ExtrapolatingDenoiser:
+        model, config, video, speed = self.inner_model, self.config, self.video, self.speed
+        reuse = FeatureReuse(speed.feature_interval, speed.num_outer_layers) if speed.feature_interval > 1 else None
 
         def call(*inputs: Any) -> torch.Tensor:
-            sample, time_, added_time_ids, context, pose_features = inputs
+            sample, time_, added_time_ids, context, pose_features, *deep = inputs
             return model.apply_model(
                 sample,
                 time_,
@@ -187,6 +213,7 @@ class PortraitGuider(comfy.samplers.CFGGuider):
                 added_time_ids=added_time_ids,
                 context=context,
                 pose_features=pose_features,
+                **({"deep": deep[0]} if deep else {}),
             )
 
         def build(max_cached_frames: int) -> VideoPredictor:
@@ -202,6 +229,7 @@ class PortraitGuider(comfy.samplers.CFGGuider):
                 device=device,
                 dtype=model.get_dtype_inference(),
                 call=call,
+                reuse=reuse,
             )
 
         predictor = None
@@ -216,8 +244,11 @@ class PortraitGuider(comfy.samplers.CFGGuider):
             say(self.report[-1])
             predictor = build(0)
         predictor.memory_mode = model.memory_mode
-        careful = _CarefulPredictor(predictor, self.report)
-        return Denoiser(careful, self.num_frames, options["sample_sigmas"].cpu(), config)
+        careful, sigmas = _CarefulPredictor(predictor, self.report), options["sample_sigmas"].cpu()
+        denoiser = Denoiser(careful, self.num_frames, sigmas, config, speed)
+        if speed.extrapolation_interval == 1:
+            return denoiser
+        return ExtrapolatingDenoiser(denoiser, sigmas, speed.extrapolation_interval, speed.extrapolation_order)
 
 
 class _CarefulPredictor:
@@ -262,19 +293,21 @@ _MODE_NAMES = {
 }
 
 
-def sample_euler(guider: PortraitGuider) -> torch.Tensor:
-    """Run the released sampler with previews.
+def sample_video(guider: PortraitGuider) -> torch.Tensor:
+    """Run the released sampler, or the one that the guider's speed names, with previews.
 
     Returns:
         Latents, (T + 2 · padding, 4, h, w) float32 in core's scale, in main memory.
     """
-    config = guider.config
-    sigmas = schedule(config.num_inference_steps, config.strength)
+    config, speed = guider.config, guider.speed
+    sigmas = schedule(config.num_inference_steps, config.strength, speed.schedule)
     start = guider.start_latents()
+    margin = max(speed.noise_padding - config.num_padding_frames, 0)
+    is_released = speed.sampler == SpeedConfig.sampler
     samples = guider.sample(
-        initial_noise(tuple(start.shape), config.seed),
+        initial_noise(tuple(start.shape), config.seed, margin),
         start,
-        comfy.samplers.sampler_object("euler"),
+        comfy.samplers.sampler_object("euler") if is_released else _own_sampler(speed.sampler),
         sigmas,
         callback=_StepReport(guider, len(sigmas) - 1),
         disable_pbar=True,
@@ -283,9 +316,32 @@ def sample_euler(guider: PortraitGuider) -> torch.Tensor:
     return samples.cpu()
 
 
-def schedule(num_steps: int, strength: float) -> torch.Tensor:
-    """Noise levels as SIGMAS: (steps + 1,) float32."""
-    return apply_strength(karras_sigmas(num_steps), strength)
+def schedule(num_steps: int, strength: float, name: str = SpeedConfig.schedule) -> torch.Tensor:
+    """Noise levels as SIGMAS: (steps + 1,) float32; the name is a key of ``SCHEDULES``."""
+    return apply_strength(SCHEDULES[name](num_steps), strength)
+
+
+def _own_sampler(name: str) -> comfy.samplers.KSAMPLER:
+    """Give one of the core's samplers as SAMPLER."""
+
+    def sample(
+        model: Any,
+        x: torch.Tensor,
+        sigmas: torch.Tensor,
+        extra_args: dict[str, Any] | None = None,
+        callback: Any = None,
+        disable: Any = None,
+    ) -> torch.Tensor:
+        def denoiser(x: torch.Tensor, sigma: float) -> torch.Tensor:
+            return model(x, x.new_full((len(x),), sigma), **(extra_args or {}))
+
+        def step_done(i: int, x: torch.Tensor, denoised: torch.Tensor) -> None:
+            if callback is not None:
+                callback({"i": i, "x": x, "denoised": denoised, "sigma": sigmas[i]})
+
+        return SAMPLERS[name](denoiser, x, sigmas, step_done)
+
+    return comfy.samplers.KSAMPLER(sample)
 
 
 class _StepReport:

@@ -51,7 +51,7 @@ class PortraitModel(comfy.model_base.BaseModel):
         compute_dtype: What the layers compute in; None is the same.
 
     Attributes:
-        num_branches, context_window, memory_mode: Of the next run, from which its memory is estimated.
+        num_branches, context_window, memory_mode, kept_bytes: Of the next run, from which its memory is estimated.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class PortraitModel(comfy.model_base.BaseModel):
         self.num_branches = 2
         self.context_window = 25
         self.memory_mode = MemoryMode.TOGETHER
+        self.kept_bytes = 0
 
     def get_dtype(self) -> torch.dtype:
         """Type of the stored weights."""
@@ -77,7 +78,7 @@ class PortraitModel(comfy.model_base.BaseModel):
         num_frames, (h, w) = input_shape[0], input_shape[-2:]
         dtype, config = self.get_dtype_inference(), self.diffusion_model.config
         window = peak_activations(config, self.num_branches, self.context_window, h, w, dtype, self.memory_mode)
-        return window + context_bytes(config, min(num_frames, MAX_CACHED_FRAMES), dtype)
+        return window + context_bytes(config, min(num_frames, MAX_CACHED_FRAMES), dtype) + self.kept_bytes
 
     def _apply_model(
         self,
@@ -185,7 +186,7 @@ def choose_memory_mode(
     model = patcher.model
     room = management.get_total_memory(device) - management.extra_reserved_memory() - patcher.model_size()
     dtype, config = model.get_dtype_inference(), model.diffusion_model.config
-    room -= context_bytes(config, min(num_frames, MAX_CACHED_FRAMES), dtype)
+    room -= context_bytes(config, min(num_frames, MAX_CACHED_FRAMES), dtype) + model.kept_bytes
     for mode in MemoryMode:
         if peak_activations(config, len(branches), window, h, w, dtype, mode) < room:
             return mode

@@ -156,8 +156,11 @@ def small_graph() -> dict[str, dict[str, Any]]:
             driving_keypoints=["keypoints", 0],
             cross_reenactment=True,
         ),
-        "sampler": node(f"{PREFIX}Sampler", **VIDEO_SOCKETS, **GUIDANCE, seed=1, steps=2, strength=1.0),
-        "guider": node(f"{PREFIX}Guider", **VIDEO_SOCKETS, **GUIDANCE),
+        "speed": node(f"{PREFIX}Speed", preset="none"),
+        "sampler": node(
+            f"{PREFIX}Sampler", **VIDEO_SOCKETS, **GUIDANCE, seed=1, steps=2, strength=1.0, speed=["speed", 0]
+        ),
+        "guider": node(f"{PREFIX}Guider", **VIDEO_SOCKETS, **GUIDANCE, speed=["speed", 0]),
         "sigmas": node(f"{PREFIX}Sigmas", steps=2, strength=1.0),
         "noise": node("RandomNoise", noise_seed=1),
         "euler": node("KSamplerSelect", sampler_name="euler"),

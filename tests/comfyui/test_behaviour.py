@@ -80,6 +80,17 @@ def test_only_what_changed_is_executed_again(strange_client: Client) -> None:
     assert run(strange_client, "pasted", graph) == {"pasted", "shown"}
 
 
+def test_another_speed_samples_again_and_the_guider_refuses_what_it_cannot(strange_client: Client) -> None:
+    graph = small_graph()
+    run(strange_client, "decoded", graph)
+    graph["speed"]["inputs"] = {"preset": "turbo", "steps": 3, "sampler": "unipc"}
+    assert run(strange_client, "decoded", graph) == {"speed", "sampler", "decoded", "shown"}
+
+    result, _ = watch(strange_client, prompt_for("any_sampler", graph))
+    assert result.status == "error"
+    assert "HunyuanPortrait Guider cannot apply steps, padding, schedule, sampler" in str(result.error)
+
+
 def test_a_motion_is_encoded_once_for_two_portraits(strange_client: Client) -> None:
     graph = small_graph()
     graph["driver"] = tensor(NUM_FRAMES + 1, SIZE, SIZE, 3)

@@ -424,3 +424,101 @@ def test_memory_that_ends_while_keys_are_made_is_met_by_making_them_later(
     assert failures
     assert_near(result[0]["samples"], expected, 2e-5)
     assert "for each window anew" in result[1]
+
+
+SPEEDS = {
+    "nothing": {"preset": "none"},
+    "fast": {"preset": "fast", "steps": 4},
+    "turbo": {"preset": "turbo", "steps": 4},
+    "dpmpp_2m": {"preset": "none", "sampler": "dpmpp_2m"},
+    "unipc": {"preset": "none", "sampler": "unipc", "schedule": "align_your_steps"},
+    "interval": {"preset": "none", "guidance_above": 0.5, "guidance_up_to": 100.0},
+    "features": {"preset": "none", "feature_interval": 2, "outer_layers": 1},
+    "extrapolated": {"preset": "none", "steps": 6, "extrapolation_interval": 2, "extrapolation_order": 1},
+    "windows": {"preset": "none", "windows": "end with the video", "padding": 3},
+}
+
+
+def speed_of(stage: Stage, **widgets: object) -> Any:
+    module = importlib.import_module(stage.sampler.__name__.replace("sampler", "speed"))
+    return module.HunyuanPortraitSpeed.execute(**widgets).result[0]
+
+
+@pytest.mark.parametrize("name", SPEEDS)
+def test_with_a_speed_the_sampler_node_equals_the_core(stage: Stage, name: str) -> None:
+    preset = speed_of(stage, **SPEEDS[name])
+    config = stage.config.SamplingConfig(
+        num_inference_steps=STEPS, seed=5, context_window=6, context_overlap=2, context_shift=1, num_padding_frames=2
+    )
+    expected = stage.pipeline.sample(stage.appearance, stage.motion, preset.apply(config), speed=preset.speed)
+
+    first = stage.sample(speed=preset)
+
+    # The longer the steps, the more they make of a rounding.
+    assert_near(first, expected.samples / 0.18215, 5e-5)
+    assert torch.equal(stage.sample(speed=preset), first)
+    if name == "nothing":
+        assert torch.equal(first, stage.sample())
+
+
+@pytest.mark.parametrize("name", ["interval", "features"])
+def test_the_guider_takes_what_it_can(stage: Stage, name: str) -> None:
+    preset = speed_of(stage, **SPEEDS[name], windows="end with the video")
+    assert_near(stage.sample_with_core(speed=preset), stage.sample(speed=preset), 2e-6)
+    assert stage.sample_with_core(speed=preset, sampler="heun").isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("fast", "steps, padding, schedule"),
+        ("dpmpp_2m", "sampler"),
+        ("extrapolated", "steps, extrapolation_interval"),
+    ],
+)
+def test_the_guider_refuses_the_rest_by_name(stage: Stage, name: str, refused: str) -> None:
+    with pytest.raises(stage.errors.ConfigurationError, match=f"^speed: .* cannot apply {refused}; .* Sampler"):
+        stage.sample_with_core(speed=speed_of(stage, **SPEEDS[name]))
+
+
+@pytest.mark.parametrize(
+    ("widgets", "message"),
+    [
+        ({"preset": "quick"}, "preset must be one of none, fast, turbo"),
+        ({"preset": "none", "steps": 1.5}, "steps must be a whole number"),
+        ({"preset": "none", "guidance_above": 30.0, "guidance_up_to": 3.0}, "guidance_above, guidance_up_to: "),
+    ],
+)
+def test_bad_speeds_are_named(stage: Stage, widgets: dict[str, object], message: str) -> None:
+    with pytest.raises(stage.errors.ConfigurationError, match=f"^{message}"):
+        speed_of(stage, **widgets)
+
+
+def test_another_thing_at_the_speed_socket_is_named(stage: Stage) -> None:
+    with pytest.raises(stage.errors.ConfigurationError, match=r"^speed got a str; connect .*Speed"):
+        stage.sample(speed="fast")
+
+
+@pytest.mark.parametrize("name", ["features", "unipc"])
+def test_out_of_memory_with_a_speed_is_met_with_less(stage: Stage, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    preset = speed_of(stage, **SPEEDS[name])
+    expected = stage.sample(speed=preset)
+    assert stage.patcher.model.kept_bytes == (0 if name == "unipc" else 26 * 32 * 64 * 4)
+    fail(stage, monkeypatch, 2)
+    assert_near(stage.sample(speed=preset), expected, 2e-5)
+
+
+def test_own_samplers_are_cancelled_and_show_each_step(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    import comfy.model_management as management
+
+    steps: list[int] = []
+
+    def interrupt(report: Any, step: int, *_: Any) -> None:
+        steps.append(step)
+        if step == 1:
+            management.interrupt_current_processing()
+
+    monkeypatch.setattr(stage.guider._StepReport, "__call__", interrupt)
+    with pytest.raises(management.InterruptProcessingException):
+        stage.sample(speed=speed_of(stage, preset="none", sampler="dpmpp_2m"))
+    assert steps == [0, 1]

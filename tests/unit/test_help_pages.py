@@ -18,7 +18,7 @@ SECTIONS = {
     "zh": ["何时使用", "输入", "输出", "提示", "常见报错", "示例工作流"],
 }
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
-NO_INPUTS = {"buffalo_l", "hunyuan_portrait"}  # files and folders
+NO_INPUTS = {"align_your_steps", "buffalo_l", "hunyuan_portrait"}  # choices, files and folders
 
 
 def page(node: str, language: str) -> str:

@@ -48,14 +48,12 @@ class _Tables:
 
     Attributes:
         indices: By shift, (windows, n) int64 frames of each window.
-        counts: By shift, (T, 1, 1, 1) number of times that a frame is in a window.
         factors: By step, the weights of the branches; the last are those without guidance.
     """
 
     device: torch.device
     dtype: torch.dtype
     indices: dict[int, torch.Tensor]
-    counts: dict[int, torch.Tensor]
     factors: list[torch.Tensor]
 
 
@@ -152,8 +150,14 @@ class Denoiser:
             rounds = zip(frames.split(self.num_frames), prediction.split(self.num_frames), strict=True)
             for round_, values in rounds:
                 total.index_add_(0, round_, values)
-        v = total / tables.counts[shift]
+        v = total / self._counts(indices, x)
         return x * scale_in**2 - v * (sigma * scale_in)
+
+    def _counts(self, indices: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """How many windows each frame is in, (T, 1, 1, 1), made on the device; windows (W, n)."""
+        frames = indices.flatten()
+        counts = torch.zeros(self.num_frames, dtype=x.dtype, device=x.device)
+        return counts.index_add_(0, frames, counts.new_ones(len(frames))).view(-1, 1, 1, 1)
 
     def _shift(self, step: int) -> int:
         return step * self.config.context_shift % self.config.context_window
@@ -162,12 +166,10 @@ class Denoiser:
         """Give the tables for latents like x; made once, because each tensor made of numbers waits for the device."""
         if self._tables is None or (self._tables.device, self._tables.dtype) != (x.device, x.dtype):
             indices = {shift: torch.tensor(windows) for shift, windows in self._windows.items()}
-            counts = {shift: frames.flatten().bincount(minlength=self.num_frames) for shift, frames in indices.items()}
             self._tables = _Tables(
                 x.device,
                 x.dtype,
                 {shift: frames.to(x.device) for shift, frames in indices.items()},
-                {shift: numbers.view(-1, 1, 1, 1).to(x.device, x.dtype) for shift, numbers in counts.items()},
                 [torch.tensor(list(weights.values()), dtype=x.dtype, device=x.device) for weights in self._weights],
             )
         return self._tables

@@ -32,7 +32,7 @@ $(VENV)/.installed: pyproject.toml | $(PY)
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.installed
-	$(PY) -m pip install --quiet --editable ".[dev,mediapipe,evaluate]"
+	$(PY) -m pip install --quiet --editable ".[dev,mediapipe,evaluate,train]"
 	touch $@
 
 install: $(VENV)/.installed

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
-from ..training.config import read_config
-from .progress import say
+from .progress import bar, say
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -16,7 +16,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "train",
         help="train or fine-tune the networks",
         description="Train the networks as a TOML file says. Runs on several processes under `accelerate launch` or "
-        "`torchrun`.",
+        "`torchrun`. Leaves weights in the layout of the released ones, and prints their folder.",
     )
     parser.set_defaults(run=train, stopped="Interrupted; go on with --resume.")
     parser.add_argument("config", type=Path, metavar="CONFIG", help="the TOML file")
@@ -25,15 +25,23 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def train(options: argparse.Namespace) -> int:
     """Run the command."""
+    from ..training.config import read_config
     from ..training.loop import train as run
 
     config = read_config(options.config)
-    every = config.output.log_every
+    every, total = config.output.log_every, config.optimiser.num_steps
+    with ExitStack() as stack:
+        update = None
 
-    def report(num_done: int, losses: Mapping[str, float]) -> None:
-        if num_done % every == 0 or num_done == config.optimiser.num_steps:
-            values = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-            say(f"step {num_done}/{config.optimiser.num_steps}  {values}")
+        def report(num_done: int, losses: Mapping[str, float]) -> None:
+            nonlocal update
+            if update is None:  # here, so that of several processes one alone draws a bar
+                update = stack.enter_context(bar("Training", "step", total, initial=num_done - 1))
+            update(num_done)
+            if num_done % every == 0 or num_done == total:
+                values = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+                say(f"step {num_done}/{total}  {values}")
 
-    print(run(config, report, is_resumed=options.resume).weights)
+        weights = run(config, report, is_resumed=options.resume).weights
+    print(weights)
     return 0

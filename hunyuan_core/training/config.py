@@ -12,7 +12,7 @@ from typing import Any
 from ..config import ModelConfig
 from ..errors import ConfigurationError
 
-STAGES = ("motion", "vae", "joint")
+STAGES = ("vae", "motion", "joint")
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,14 @@ def _batches(
 
 
 def open_dataset(config: TrainingConfig, length: int) -> tuple[torch.utils.data.Dataset[Any], Any]:
-    """Make a stage's examples and what joins them to a batch; example i is a function of the configuration and of i."""
+    """Make a stage's examples and what joins them to a batch; example i is a function of the configuration and of i.
+
+    Raises:
+        ConfigurationError: If the configuration names videos.
+        WeightsError: If the network of another style cannot be used.
+    """
+    if config.data.videos:
+        raise ConfigurationError("data.videos cannot be read yet; leave it out to train on the drawn world.")
     if config.stage == "vae":
         return ToyFrames(config.data, config.seed, length), Frames.stack
     if config.data.style_model:

@@ -55,7 +55,7 @@ def encode_motion(
             head if head_intensity is None else head_intensity,
             face if expression_intensity is None else expression_intensity,
         )
-        for head, face in chunk_intensities(track.landmarks, INTENSITY_CHUNK)
+        for head, face in chunk_intensities(track.landmarks, INTENSITY_CHUNK, levels=num_levels)
     ]
     weight = expression.resnet50.conv1.weight
     sizes = expression.config.image_size, head_pose.config.image_size

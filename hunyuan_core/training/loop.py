@@ -19,13 +19,13 @@ from ..errors import ConfigurationError, HunyuanPortraitError
 from ..optional import require
 from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
+from .datasets import open_clips, open_frames
 from .journal import EXTRA, Journal
 from .learner import Learner
 from .lora import add_lora
 from .samples import sample_grid
 from .stages import STAGES, JointStage, Stage, choose_trainable
-from .style import open_style
-from .toy_data import Clip, Frames, ToyClips, ToyFrames
+from .toy_data import Clip, Frames
 from .weights import export, start_from
 
 OnStep = Callable[[int, Mapping[str, float]], None]
@@ -126,6 +126,8 @@ class _Watch:
 
 def _accelerator(precision: str) -> Any:
     accelerate = require("accelerate", "training", EXTRA)
+    # It keeps one precision for all of the process's life, and runs may differ.
+    accelerate.state.AcceleratorState._reset_state()
     # Which networks a process uses depends on which conditions its clips were dropped.
     parallel = accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)
     return accelerate.Accelerator(
@@ -165,7 +167,7 @@ def _check_finite(losses: Mapping[str, float], num_done: int, config: TrainingCo
     first = num_done * settings.batch_size
     raise HunyuanPortraitError(
         f"The loss or its gradient is not finite in step {num_done + 1} (clips {first} to "
-        f"{first + settings.batch_size - 1} of seed {config.seed}); lower the learning rate, or train in bf16 or fp32, "
+        f"{first + settings.batch_size - 1} of seed {config.seed}); lower the learning rate, or train in fp32, "
         f"and resume from {config.output.folder}."
     )
 
@@ -223,10 +225,8 @@ def open_dataset(config: TrainingConfig, length: int) -> tuple[torch.utils.data.
     if config.data.videos:
         raise ConfigurationError("data.videos cannot be read yet; leave it out to train on the drawn world.")
     if config.stage == "vae":
-        return ToyFrames(config.data, config.seed, length), Frames.stack
-    if config.data.style_model:
-        open_style(config.data.style_model)  # here too, so that a wrong file is found before the first step
-    return ToyClips(config.model, config.data, config.seed, length), Clip.stack
+        return open_frames(config, config.seed, length), Frames.stack
+    return open_clips(config, config.seed, length), Clip.stack
 
 
 def _accumulate(

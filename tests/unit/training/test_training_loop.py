@@ -242,6 +242,31 @@ def distance(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor], names: 
     return sum(float((one[name] - two.get(name, torch.zeros(()))).square().sum()) for name in names) ** 0.5
 
 
+def test_a_batch_in_parts_teaches_the_same(whole: Path, tmp_path: Path) -> None:
+    steps = []
+    train(run_of(tmp_path, optimiser={"num_accumulated": 2}), lambda *step: steps.append(brief(*step)))
+
+    assert np.array(steps) == pytest.approx(np.array(json.loads((whole / "steps.json").read_text())), rel=1e-4)
+
+
+def test_bfloat16_teaches_about_the_same(tmp_path: Path) -> None:
+    # Of two frames, PyTorch 2.13 gives gradients on a CPU that are not finite.
+    losses = [
+        train(
+            training_config(
+                tmp_path / precision,
+                data={"num_frames": 3},
+                optimiser={"num_steps": 1, "precision": precision},
+                output={"folder": str(tmp_path / precision)},
+            )
+        ).losses
+        for precision in ("fp32", "bf16")
+    ]
+
+    assert losses[1]["diffusion"] != losses[0]["diffusion"]
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+
+
 # --- bad ends
 
 

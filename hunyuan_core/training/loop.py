@@ -56,7 +56,7 @@ def train(config: TrainingConfig, on_step: OnStep | None = None, *, is_resumed: 
         HunyuanPortraitError: If the loss is not finite; names the step and the clips.
         WeightsError: If a file cannot be read or written; the last checkpoint stays.
     """
-    accelerator = _accelerator(config.optimiser.precision)
+    accelerator = _accelerator(config)
     folder = Path(config.output.folder)
     checkpoint = _find_checkpoint(folder, config, is_resumed)
     stage = build_stage(config).to(accelerator.device)
@@ -124,7 +124,13 @@ class _Watch:
             self.journal.close()
 
 
-def _accelerator(precision: str) -> Any:
+def _accelerator(config: TrainingConfig) -> Any:
+    precision, is_cpu = config.optimiser.precision, not torch.cuda.is_available()
+    if is_cpu and precision == "bf16" and config.data.num_frames == 2:
+        raise ConfigurationError(
+            "On the CPU bf16 cannot train clips of two frames: the gradient of PyTorch's convolution over time holds "
+            "memory that nothing wrote; set data.num_frames to 3 or more, or optimiser.precision to fp32."
+        )
     accelerate = require("accelerate", "training", EXTRA)
     # It keeps one precision for all of the process's life, and runs may differ.
     accelerate.state.AcceleratorState._reset_state()
@@ -132,7 +138,7 @@ def _accelerator(precision: str) -> Any:
     parallel = accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)
     return accelerate.Accelerator(
         mixed_precision={"fp32": "no"}.get(precision, precision),
-        cpu=not torch.cuda.is_available(),
+        cpu=is_cpu,
         kwargs_handlers=[parallel],
     )
 

@@ -82,7 +82,8 @@ class MotionStage(Stage):
         super().__init__()
         self.config = config
         model = config.model
-        self.networks = nn.ModuleDict({name: _trainable(name, config) for name in self.names})
+        names = [name for name in self.names if name != IDENTITY or config.data.identity == "network"]
+        self.networks = nn.ModuleDict({name: _trainable(name, config) for name in names})
         width, num_motion = model.unet.cross_attention_dim, len(MOTION_PARAMETERS)
         self.heads = nn.ModuleDict(
             {
@@ -100,7 +101,9 @@ class MotionStage(Stage):
 
     def encode(self, clip: Clip) -> tuple[torch.Tensor, torch.Tensor, Losses]:
         """Image tokens (B, N, C), motion tokens (B, T, N, C) and the auxiliary losses."""
-        id_embedding = self.network(IDENTITY)(clip.identity_crop.permute(0, 3, 1, 2))
+        id_embedding = clip.id_embedding
+        if IDENTITY in self.networks:
+            id_embedding = self.network(IDENTITY)(clip.identity_crop.permute(0, 3, 1, 2))
         vision = cast("VisionEncoder", self.network("vision"))
         projection = cast("TokenProjection", self.network("token_projection"))
         image_tokens = projection(vision(clip.image, id_embedding))
@@ -114,15 +117,18 @@ class MotionStage(Stage):
         refined = refiner(features, head, face)
         # Release: the head-pose encoder is fed x·2 + 1.
         rotation, translation = head_pose(clip.head_pose_crops.flatten(0, 1).float() / 255 * 2 + 1)
-        motion_tokens = assemble_tokens(refined, rotation, translation).unflatten(0, (B, T))
+        motion_tokens = assemble_tokens(
+            refined, rotation, translation, self.config.model.head_pose.translation_scale
+        ).unflatten(0, (B, T))
 
         looks, motion = _standard(clip.looks), clip.motion.flatten(0, 1)
-        # Yaw, pitch and roll lead the parameters; their ranges are symmetric.
+        # Yaw, pitch, roll and translation lead the parameters; the ranges of angles are symmetric.
         angles = motion[:, :3] * rotation.new_tensor([35.0, 20.0, 20.0])
         losses = {
             "expression": (self.heads["expression"](features) - motion).square().mean(),
             "motion": (self.heads["motion"](refined.flatten(1)) - motion).square().mean(),
             "rotation": ((rotation - angles) / 20).square().mean(),
+            "translation": (translation[:, :2] - motion[:, 3:5]).square().mean(),
             "looks": (self.heads["looks"](image_tokens.flatten(1)) - looks).square().mean(),
             "identity": (self.heads["identity"](id_embedding * 16) - looks).square().mean(),
         }

@@ -331,3 +331,9 @@ def test_the_average_of_the_weights_is_exported(whole: Path) -> None:
     for name, value in exported.items():
         assert torch.equal(value, average[f"networks.unet.{name}"])
     assert not torch.equal(weights["networks.unet.conv_in.weight"], exported["conv_in.weight"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the trap is of the CPU")
+def test_bfloat16_clips_of_two_frames_are_refused_on_the_cpu(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"data\.num_frames to 3"):
+        train(run_of(tmp_path, optimiser={"precision": "bf16"}))

@@ -81,8 +81,26 @@ def reference_crop(image: np.ndarray, box: ArrayLike, size: int = 512) -> np.nda
         ConfigurationError: If the box is unusable, as in ``square_box``.
     """
     check_image(image)
-    square = square_box(box, *image.shape[:2])
-    return np.asarray(_crop(image, square).resize((size, size), Image.Resampling.BICUBIC))
+    return square_crop(image, square_box(box, *image.shape[:2]), size)
+
+
+def square_crop(
+    image: np.ndarray,
+    square: tuple[int, int, int, int],
+    size: int = 512,
+    resample: Image.Resampling = Image.Resampling.BICUBIC,
+) -> np.ndarray:
+    """Cut a picture to a square and resize that.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        square: As ``square_box`` gives it, for the reference, or ``motion_square``, which goes with bilinear.
+
+    Returns:
+        (size, size, 3) uint8 RGB, black where the square leaves the picture.
+    """
+    check_image(image)
+    return np.asarray(_crop(image, square).resize((size, size), resample))
 
 
 def head_pose_crop(
@@ -122,10 +140,22 @@ def motion_crop(
         ConfigurationError: If box or landmarks are unusable or the square is smaller than two pixels.
     """
     check_image(frame)
+    check_overlap(as_box(first_box), *frame.shape[:2])
+    return square_crop(frame, motion_square(landmarks, first_box, towards_box), size, Image.Resampling.BILINEAR)
+
+
+def motion_square(landmarks: ArrayLike, first_box: ArrayLike, towards_box: float = 0.45) -> tuple[int, int, int, int]:
+    """Choose the square of ``motion_crop``.
+
+    Returns:
+        x1, y1, x2, y2; may leave the frame.
+
+    Raises:
+        ConfigurationError: If box or landmarks are unusable or the square is smaller than two pixels.
+    """
     points = as_landmarks(landmarks)
     # Release: the box of the first frame, not of this one, so that the crop does not follow the box's jitter.
     first = as_box(first_box)
-    check_overlap(first, *frame.shape[:2])
     inner = np.concatenate([points.min(axis=0), points.max(axis=0)])
     region = inner + towards_box * (first - inner)
     # Release: truncated, not rounded.
@@ -136,8 +166,7 @@ def motion_crop(
             f"The landmarks and the face box {box_text(first)} span less than two pixels; "
             f"use a larger video or check the landmarks."
         )
-    square = _crop(frame, (x - half, y - half, x + half, y + half))
-    return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
+    return x - half, y - half, x + half, y + half
 
 
 def arcface_crop(reference: np.ndarray, landmarks: ArrayLike) -> np.ndarray:

@@ -30,6 +30,8 @@ class DataConfig:
     """Drawn world only: share of clips whose driver is somebody else with the same motion."""
     colour_jitter: float = 0.2
     """Largest change of brightness, contrast and saturation of the motion crops, as a share."""
+    identity: str = "network"
+    """``"network"`` trains a small one in the place of ArcFace; ``"stored"`` takes what ArcFace saw in the videos."""
     intensity_statistic: str = "mean"
     """``"mean"`` as released, or ``"rms"`` as in the paper."""
     pose_images: str = "black"
@@ -160,6 +162,7 @@ class TrainingConfig:
                 f"lora.rank and optimiser.gradient_checkpointing are of the UNet, which stage {self.stage!r} does not "
                 "have; leave them out, or set stage to joint."
             )
+        _check_videos(self)
         if self.output.sample_every and (self.stage != "joint" or not self.output.has_tensorboard):
             raise ConfigurationError(
                 "output.sample_every is for stage joint with output.has_tensorboard = true; leave it out otherwise."
@@ -179,8 +182,19 @@ class TrainingConfig:
             )
 
 
+def _check_videos(config: TrainingConfig) -> None:
+    if config.data.videos and (config.stage == "motion" or config.loss.auxiliary_weight > 0):
+        raise ConfigurationError(
+            "Stage motion and loss.auxiliary_weight above 0 learn from what only the drawn world knows; leave them "
+            "out, or leave out data.videos."
+        )
+    if config.data.identity == "stored" and not config.data.videos:
+        raise ConfigurationError('data.identity = "stored" is for data.videos; leave it out for the drawn world.')
+
+
 _CHOICES = {
     "stage": STAGES,
+    "data.identity": ("network", "stored"),
     "data.intensity_statistic": ("mean", "rms"),
     "data.pose_images": ("black", "skeleton"),
     "optimiser.precision": ("fp32", "bf16", "fp16"),

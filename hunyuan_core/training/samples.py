@@ -15,8 +15,9 @@ from ..models import NETWORKS
 from ..models.vae import encode_image
 from ..pipeline import Pipeline
 from .config import TrainingConfig
+from .datasets import open_clips
 from .stages import JointStage
-from .toy_data import Clip, ToyClips
+from .toy_data import Clip
 
 _NUM_SHOWN = 4
 """Frames of a clip in a grid."""
@@ -24,14 +25,14 @@ _NUM_SHOWN = 4
 
 @torch.no_grad()
 def sample_grid(stage: JointStage, config: TrainingConfig) -> tuple[torch.Tensor, float]:
-    """Animate clips that are never trained on, always the same ones.
+    """Animate clips that were not drawn in training, always the same ones; of videos, that are trained on.
 
     Returns:
         The grid, (3, H, W) uint8: of each clip a row of driver, result and truth, each after the portrait; and the
         mean PSNR of the results, dB.
     """
     num_clips = config.output.num_samples
-    clips = ToyClips(config.model, config.data, config.seed + 1, num_clips)
+    clips = open_clips(config, config.seed + 1, num_clips)
     pipeline = Pipeline(**{name: stage.network(name) for name in NETWORKS})
     sampling = SamplingConfig(
         num_inference_steps=config.output.sample_steps,

@@ -51,9 +51,14 @@ def draw_skeletons(
     Returns:
         (size, size, 3) uint8 each.
     """
-    is_dropped = rng.random(len(EDGE_NAMES)) < dropped_share
-    dropped = [name for name, is_gone in zip(EDGE_NAMES, is_dropped, strict=True) if is_gone]
+    dropped = drop_edges(dropped_share, rng)
     return [
         draw_pose(find_keypoints(identity, row, size), size, size, has_face=False, dropped_edges=dropped)
         for row in motion
     ]
+
+
+def drop_edges(share: float, rng: np.random.Generator) -> list[str]:
+    """Choose the edges that a clip goes without, each by a chance of ``share``."""
+    is_dropped = rng.random(len(EDGE_NAMES)) < share
+    return [name for name, is_gone in zip(EDGE_NAMES, is_dropped, strict=True) if is_gone]

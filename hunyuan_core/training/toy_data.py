@@ -11,6 +11,7 @@ import torch
 from ..appearance import cut_reference
 from ..config import ModelConfig
 from ..faces.crops import arcface_crop, head_pose_crop, image_encoder_input, motion_crop, square_box
+from ..faces.identity import ArcFace
 from ..faces.intensity import motion_intensity
 from ..motion import INTENSITY_CHUNK
 from ..pose.drawing import black_pose
@@ -75,19 +76,21 @@ class Clip(Example):
         target: (T, 3, S, S) uint8, the frames to predict.
         reference: (3, S, S) uint8, the portrait.
         image: (3, S', S') float32, the portrait as the image encoder takes it.
-        identity_crop: (112, 112, 3) float32 in [0, 1], the portrait as ArcFace takes it.
+        identity_crop: (112, 112, 3) float32 in [0, 1], the person as ArcFace takes it.
+        id_embedding: (512,) float32, what ArcFace made of it; zeros where that is not known.
         motion_crops: (T, 3, E, E) uint8 of the driver.
         head_pose_crops: (T, 3, P, P) uint8 of the driver.
         pose_images: (T, 3, S, S) uint8; (1, 3, S, S) where they are black.
         intensity: (2,) int64, head and expression.
-        motion: (T, 11) float32, the true motion, each parameter's range mapped to [-1, 1].
-        looks: (29,) float32, the true identity.
+        motion: (T, 11) float32, the true motion, each parameter's range mapped to [-1, 1]; zeros where unknown.
+        looks: (29,) float32, the true identity; zeros where unknown.
     """
 
     target: torch.Tensor
     reference: torch.Tensor
     image: torch.Tensor
     identity_crop: torch.Tensor
+    id_embedding: torch.Tensor
     motion_crops: torch.Tensor
     head_pose_crops: torch.Tensor
     pose_images: torch.Tensor
@@ -121,7 +124,7 @@ class ToyClips(torch.utils.data.Dataset[Clip]):
         is_other = rng.random() < data.other_driver_share
         performer = random_identity(rng) if is_other else person
         motion = random_motion(rng, INTENSITY_CHUNK)
-        rows = _choose_frames(rng, motion, data)
+        rows = choose_frames(rng, motion, data)
         pose = random_motion(rng, 1)[0] if rng.random() < 0.7 else motion[rng.integers(len(motion))]
 
         painter = Painter(person, size)
@@ -150,13 +153,14 @@ class ToyClips(torch.utils.data.Dataset[Clip]):
             statistic=data.intensity_statistic,  # pyright: ignore[reportArgumentType]
         )
         return Clip(
-            target=_to_tensor(target),
-            reference=_to_tensor([reference.image])[0],
+            target=to_tensor(target),
+            reference=to_tensor([reference.image])[0],
             image=image_encoder_input(reference.image, self.model.vision.image_size)[0],
             identity_crop=torch.from_numpy(arcface_crop(reference.image, reference.landmarks)),
-            motion_crops=jitter(_to_tensor(motion_crops), data.colour_jitter, rng),
-            head_pose_crops=_to_tensor(pose_crops),
-            pose_images=_to_tensor(self._draw_poses(person, rows, rng)),
+            id_embedding=torch.zeros(ArcFace.embedding_dim),
+            motion_crops=jitter(to_tensor(motion_crops), data.colour_jitter, rng),
+            head_pose_crops=to_tensor(pose_crops),
+            pose_images=to_tensor(self._draw_poses(person, rows, rng)),
             intensity=torch.tensor(intensity),
             motion=torch.from_numpy((rows - _LOW) / (_HIGH - _LOW) * 2 - 1),
             looks=torch.from_numpy(identity_parameters(person)),
@@ -186,14 +190,14 @@ class ToyFrames(torch.utils.data.Dataset[Frames]):
         """Draw a clip."""
         rng = np.random.default_rng([self.seed, index])
         painter = Painter(random_identity(rng), self.data.image_size)
-        rows = _choose_frames(rng, random_motion(rng, INTENSITY_CHUNK), self.data)
+        rows = choose_frames(rng, random_motion(rng, INTENSITY_CHUNK), self.data)
         return Frames(
-            seed=torch.tensor(int(rng.integers(2**62))), frames=_to_tensor([painter.draw(row) for row in rows])
+            seed=torch.tensor(int(rng.integers(2**62))), frames=to_tensor([painter.draw(row) for row in rows])
         )
 
 
-def _choose_frames(rng: np.random.Generator, motion: np.ndarray, data: DataConfig) -> np.ndarray:
-    """Take evenly spaced rows of a motion, (num_frames, 11)."""
+def choose_frames(rng: np.random.Generator, motion: np.ndarray, data: DataConfig) -> np.ndarray:
+    """Take evenly spaced rows of an array of at least ``num_frames``, whose first dimension is time."""
     last = max(data.num_frames - 1, 1)
     stride = min(int(rng.integers(1, data.max_stride + 1)), (len(motion) - 1) // last)
     start = int(rng.integers(0, len(motion) - stride * (data.num_frames - 1)))
@@ -217,6 +221,6 @@ def jitter(frames: torch.Tensor, strength: float, rng: np.random.Generator) -> t
     return ((x - grey) * saturation + grey).clamp(0, 255).round().to(torch.uint8)
 
 
-def _to_tensor(images: list[np.ndarray]) -> torch.Tensor:
+def to_tensor(images: list[np.ndarray]) -> torch.Tensor:
     """(H, W, 3) uint8 images to (T, 3, H, W) uint8."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()

@@ -17,10 +17,10 @@ from ..config import ModelConfig
 from ..errors import ConfigurationError
 from ..models import build
 from .config import TrainingConfig
+from .datasets import open_frames
 from .identity_network import IdentityNetwork, export_identity
 from .lora import lora_state_dict, merged_state_dict
 from .stages import IDENTITY, Stage, VAEStage
-from .toy_data import ToyFrames
 
 _OWN = {IDENTITY: "identity.safetensors", "heads": "heads.safetensors"}
 """What the training alone needs to go on: the identity network before its conversion, and the auxiliary heads."""
@@ -119,8 +119,8 @@ def _fill(module: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> No
 
 @torch.no_grad()
 def _latent_scale(vae: nn.Module, config: TrainingConfig) -> float:
-    """What gives the latents unit variance; of clips that were not trained on."""
-    clips = ToyFrames(config.data, config.seed + 1, _NUM_CLIPS)
+    """What gives the latents unit variance; of clips that were not drawn in training."""
+    clips = open_frames(config, config.seed + 1, _NUM_CLIPS)
     weight = next(vae.parameters())
     latents = [
         vae.encode((clips[i].frames / 127.5 - 1).to(weight)).latent_dist.mode()  # pyright: ignore[reportCallIssue]

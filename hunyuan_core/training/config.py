@@ -22,6 +22,8 @@ class DataConfig:
     videos: str = ""
     """Folder of the shards that ``hunyuan-portrait prepare`` wrote; empty is the drawn world."""
     image_size: int = 128
+    crop_size: int = 0
+    """Stage vae: side of the part of a picture that is trained on, a multiple of 8; 0 is all of it."""
     num_frames: int = 5
     """Frames of a clip that are trained on together."""
     max_stride: int = 4
@@ -62,6 +64,9 @@ class LossConfig:
     """Steps over which that weight falls to 0."""
     kl_weight: float = 3e-4
     edge_weight: float = 0.5
+    """Stage vae: of the differences between neighbouring pixels."""
+    colour_weight: float = 1.0
+    """Stage vae: of the means over 8x8 pixels."""
 
 
 @dataclass(frozen=True)
@@ -176,10 +181,17 @@ class TrainingConfig:
                 f"optimiser.batch_size ({optimiser.batch_size}) must be a multiple of optimiser.num_accumulated "
                 f"({optimiser.num_accumulated})."
             )
-        if self.data.image_size % 8 or self.data.image_size < 64:
-            raise ConfigurationError(
-                f"data.image_size must be a multiple of 8 of at least 64; got {self.data.image_size}."
-            )
+        _check_sizes(self.data)
+
+
+def _check_sizes(data: DataConfig) -> None:
+    if data.image_size % 8:
+        raise ConfigurationError(f"data.image_size must be a multiple of 8; got {data.image_size}.")
+    if data.crop_size % 8 or not 0 <= data.crop_size <= data.image_size:
+        raise ConfigurationError(
+            f"data.crop_size must be a multiple of 8 up to data.image_size ({data.image_size}), or 0; got "
+            f"{data.crop_size}."
+        )
 
 
 def _check_videos(config: TrainingConfig) -> None:
@@ -218,6 +230,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "loss.auxiliary_steps": (1, _MANY),
     "loss.kl_weight": (0, 1e6),
     "loss.edge_weight": (0, 1e6),
+    "loss.colour_weight": (0, 1e6),
     "optimiser.num_steps": (1, _MANY),
     "optimiser.batch_size": (1, _MANY),
     "optimiser.num_accumulated": (1, _MANY),

@@ -225,11 +225,10 @@ def open_dataset(config: TrainingConfig, length: int) -> tuple[torch.utils.data.
     """Make a stage's examples and what joins them to a batch; example i is a function of the configuration and of i.
 
     Raises:
-        ConfigurationError: If the configuration names videos.
+        ConfigurationError: If prepared videos lack what the configuration needs.
+        MediaError: If one of their shards is missing.
         WeightsError: If the network of another style cannot be used.
     """
-    if config.data.videos:
-        raise ConfigurationError("data.videos cannot be read yet; leave it out to train on the drawn world.")
     if config.stage == "vae":
         return open_frames(config, config.seed, length), Frames.stack
     return open_clips(config, config.seed, length), Clip.stack

@@ -146,7 +146,8 @@ def write_shard(clips: Sequence[tuple[ClipRecord, StoredClip]], path: Path, sour
     tensors = {
         f"{number}.{name}": tensor for number, (_, clip) in enumerate(clips) for name, tensor in clip.tensors().items()
     }
-    write_safetensors(tensors, path, {"hunyuan_portrait_shard": str(_VERSION), **source})
+    # One entry, because safetensors writes several in any order.
+    write_safetensors(tensors, path, {"hunyuan_portrait_shard": json.dumps({"version": _VERSION, **source})})
     return ShardRecord(path.name, path.stat().st_size, tuple(record for record, _ in clips))
 
 

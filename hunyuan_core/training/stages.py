@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from ..data import Branch
@@ -50,7 +51,7 @@ class VAEStage(Stage):
         self.networks = nn.ModuleDict({"vae": _trainable("vae", config)})
 
     def forward(self, batch: Frames, num_done: int) -> Losses:
-        """Losses of reconstruction, of its edges, and the KL divergence from a standard normal."""
+        """Losses of reconstruction, of its edges and colours, and the KL divergence from a standard normal."""
         x = batch.frames.flatten(0, 1).float() / 127.5 - 1
         vae = self.network("vae")
         latents = vae.encode(x).latent_dist
@@ -59,9 +60,12 @@ class VAEStage(Stage):
         y = vae.decode(mean + torch.exp(0.5 * logvar) * noise, num_frames=batch.frames.shape[1]).sample.float()
         squared = (y - x).square().mean()
         edges = sum((a - b).abs().mean() for a, b in zip(_edges(y), _edges(x), strict=True))
+        # Large plain areas, whose colour the normalisations hide, count for little otherwise.
+        colours = (F.avg_pool2d(y, 8) - F.avg_pool2d(x, 8)).abs().mean()
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
         loss = self.config.loss
-        total = (y - x).abs().mean() + squared + loss.edge_weight * edges + loss.kl_weight * kl
+        total = (y - x).abs().mean() + squared
+        total = total + loss.edge_weight * edges + loss.colour_weight * colours + loss.kl_weight * kl
         return {"total": total, "psnr": 10 * torch.log10(4 / squared.detach()), "kl": kl.detach()}
 
 

@@ -191,9 +191,11 @@ class ToyFrames(torch.utils.data.Dataset[Frames]):
         rng = np.random.default_rng([self.seed, index])
         painter = Painter(random_identity(rng), self.data.image_size)
         rows = choose_frames(rng, random_motion(rng, INTENSITY_CHUNK), self.data)
-        return Frames(
-            seed=torch.tensor(int(rng.integers(2**62))), frames=to_tensor([painter.draw(row) for row in rows])
-        )
+        frames = to_tensor([painter.draw(row) for row in rows])
+        if side := self.data.crop_size:
+            y, x = 8 * rng.integers(0, (self.data.image_size - side) // 8 + 1, 2)
+            frames = frames[..., y : y + side, x : x + side].contiguous()
+        return Frames(seed=torch.tensor(int(rng.integers(2**62))), frames=frames)
 
 
 def choose_frames(rng: np.random.Generator, motion: np.ndarray, data: DataConfig) -> np.ndarray:

@@ -65,6 +65,7 @@ def test_a_model_may_be_named(tmp_path: Path) -> None:
         ("[optimiser]\nbatch_size = 3\nnum_accumulated = 2", r"batch_size \(3\) must be a multiple of .*accumulated"),
         ("[loss]\ndrop_all = 0.6\ndrop_motion = 0.6", "shares of all clips; lower one"),
         ("[data]\nimage_size = 100", r"data\.image_size must be a multiple of 8"),
+        ("[data]\ncrop_size = 136", r"data\.crop_size must be a multiple of 8 up to data\.image_size \(128\)"),
         ("[model.unet]\ncross_attention_dim = 64", r"model\.vision\.embed_dim \(1024\) must be .* \(64\)"),
         ("stage = 'vae'\n[lora]\nrank = 2", "are of the UNet, which stage 'vae' does not have"),
         ("[output]\nsample_every = 2", r"output\.sample_every is for stage joint with output\.has_tensorboard"),

@@ -80,3 +80,15 @@ def test_colour_jitter_changes_colours_alike_in_all_frames() -> None:
     assert not torch.equal(changed, frames)
     assert torch.equal(changed[0], changed[1])
     assert changed.dtype == torch.uint8
+
+
+def test_the_vae_may_learn_from_parts_of_pictures() -> None:
+    whole = ToyFrames(DataConfig(image_size=64, num_frames=2, num_workers=0), 3, 1)[0].frames
+    part = ToyFrames(DataConfig(image_size=64, crop_size=32, num_frames=2, num_workers=0), 3, 1)[0].frames
+    places = [
+        (y, x)
+        for y in range(0, 40, 8)
+        for x in range(0, 40, 8)
+        if torch.equal(whole[..., y : y + 32, x : x + 32], part)
+    ]
+    assert len(places) == 1

@@ -125,6 +125,8 @@ class MotionStage(Stage):
             refined, rotation, translation, self.config.model.head_pose.translation_scale
         ).unflatten(0, (B, T))
 
+        if self.config.data.videos:
+            return image_tokens, motion_tokens, {}  # nobody knows the truth
         looks, motion = _standard(clip.looks), clip.motion.flatten(0, 1)
         # Yaw, pitch, roll and translation lead the parameters; the ranges of angles are symmetric.
         angles = motion[:, :3] * rotation.new_tensor([35.0, 20.0, 20.0])

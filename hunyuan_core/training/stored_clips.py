@@ -70,9 +70,10 @@ class Region:
         after = np.minimum(np.ceil((high - square[2:]) * scales), np.floor(room * scales)).astype(int)
         box = np.concatenate([square[:2] - before / scales, square[2:] + after / scales])
         box = np.clip(box, 0, (width, height) * 2)  # of rounding errors
-        motion = np.round((motion - np.tile(box[:2], 2)) * np.tile(scales, 2)).astype(int)
-        # Rounded on its own, a side could be a pixel shorter than the other.
-        motion[:, 3] = motion[:, 1] + motion[:, 2] - motion[:, 0]
+        exact = (motion - np.tile(box[:2], 2)) * np.tile(scales, 2)
+        motion_sides = np.round(exact[:, 2:3] - exact[:, :1])
+        corners = np.round((exact[:, :2] + exact[:, 2:] - motion_sides) / 2)
+        motion = np.concatenate([corners, corners + motion_sides], axis=1).astype(int)
         return cls(_four(box), _two(before + stored_sides + after), _ints([*before, *(before + stored_sides)]), motion)
 
     def cut(self, frame: np.ndarray) -> np.ndarray:

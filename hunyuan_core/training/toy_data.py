@@ -191,11 +191,16 @@ class ToyFrames(torch.utils.data.Dataset[Frames]):
         rng = np.random.default_rng([self.seed, index])
         painter = Painter(random_identity(rng), self.data.image_size)
         rows = choose_frames(rng, random_motion(rng, INTENSITY_CHUNK), self.data)
-        frames = to_tensor([painter.draw(row) for row in rows])
-        if side := self.data.crop_size:
-            y, x = 8 * rng.integers(0, (self.data.image_size - side) // 8 + 1, 2)
-            frames = frames[..., y : y + side, x : x + side].contiguous()
+        frames = random_part(to_tensor([painter.draw(row) for row in rows]), self.data.crop_size, rng)
         return Frames(seed=torch.tensor(int(rng.integers(2**62))), frames=frames)
+
+
+def random_part(frames: torch.Tensor, side: int, rng: np.random.Generator) -> torch.Tensor:
+    """Cut square pictures, (..., S, S), to a square of a side, at a multiple of 8 pixels; 0 leaves them whole."""
+    if side == 0:
+        return frames
+    y, x = 8 * rng.integers(0, (frames.shape[-1] - side) // 8 + 1, 2)
+    return frames[..., y : y + side, x : x + side].contiguous()
 
 
 def choose_frames(rng: np.random.Generator, motion: np.ndarray, data: DataConfig) -> np.ndarray:

@@ -21,7 +21,7 @@ from .shards import ClipPlace, list_clips, open_clip, read_index
 from .skeletons import drop_edges
 from .stored_clips import Square
 from .style import open_style
-from .toy_data import Clip, Frames, choose_frames, jitter, to_tensor
+from .toy_data import Clip, Frames, choose_frames, jitter, random_part, to_tensor
 from .toyworld import IDENTITY_PARAMETERS, MOTION_PARAMETERS
 
 
@@ -130,7 +130,8 @@ class VideoFrames(torch.utils.data.Dataset[Frames]):
         with open_clip(place) as clip:
             frames, square = clip.frames(_choose_rows(rng, place, self.data)[1]), clip.square
         pictures = [square_crop(frame, square, self.data.image_size) for frame in frames]
-        return Frames(seed=torch.tensor(int(rng.integers(2**62))), frames=to_tensor(pictures))
+        parts = random_part(to_tensor(pictures), self.data.crop_size, rng)
+        return Frames(seed=torch.tensor(int(rng.integers(2**62))), frames=parts)
 
 
 def _places(data: DataConfig) -> list[ClipPlace]:

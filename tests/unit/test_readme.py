@@ -32,7 +32,7 @@ def test_the_python_example_runs(tmp_path):
 @pytest.mark.parametrize("option", sorted(set(re.findall(r"`(?:[\w .]*?)(--[a-z-]+)", README))))
 def test_every_option_named_exists(option, capsys):
     texts = ""
-    for command in ("animate", "batch", "download", "evaluate"):
+    for command in ("animate", "batch", "download", "evaluate", "prepare"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
         texts += capsys.readouterr().out

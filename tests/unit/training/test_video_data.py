@@ -247,6 +247,22 @@ def test_colours_are_changed_in_motion_crops_alone(shards: Path) -> None:
     assert not torch.equal(plain.motion_crops, changed.motion_crops)
 
 
+def test_a_style_redraws_all_pictures_of_a_clip(shards: Path, tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, "h", "w"]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "negative", ends[:1], ends[1:])
+    opset = helper.make_opsetid("", 17)
+    save(helper.make_model(graph, opset_imports=[opset], ir_version=9), str(tmp_path / "negative.onnx"))
+    style = {"style_model": str(tmp_path / "negative.onnx"), "style_share": 1.0}
+    plain, styled = clips(shards)[2], clips(shards, **style)[2]
+
+    for name in ("target", "reference", "head_pose_crops"):
+        total = getattr(plain, name).int() + getattr(styled, name).int()
+        assert (total - 255).abs().max() <= 1  # of rounding
+    assert styled.identity_crop.mean() == pytest.approx(1 - float(plain.identity_crop.mean()), abs=0.01)
+
+
 # --- identity and pose
 
 

@@ -210,9 +210,10 @@ def animate_in(session: Session, options: argparse.Namespace, processes: Process
         if job is not None:
             sample = partial(sample_in, job, pipeline, sample=sample)
         num_frames = len(track) + 2 * config.num_padding_frames
-        num_windows = tell_before(pipeline, config, speed, num_frames, size)
+        num_processes = 1 if processes is None else processes.size
+        num_windows = tell_before(pipeline, config, speed, num_frames, size, num_processes)
         with bar("Sampling", "window") as update:
-            progress = TimeLeft(update, num_windows)
+            progress = TimeLeft(update, num_windows, num_processes)
             latents = sample(appearance, motion, config, pose_images=poses, on_progress=progress, speed=speed)
         if processes is not None:
             dismiss(processes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -57,18 +58,22 @@ def sampling_flop(
     return sum(flop[n] for n in branches) * len(windows), len(windows), len(branches)
 
 
-def tell_before(pipeline: Pipeline, config: SamplingConfig, speed: SpeedConfig, num_frames: int, size: int) -> int:
+def tell_before(
+    pipeline: Pipeline, config: SamplingConfig, speed: SpeedConfig, num_frames: int, size: int, num_processes: int = 1
+) -> int:
     """Say what sampling takes at the least: its products at the rate that the device shows now.
 
     Args:
         num_frames: Padding included.
         size: Side of the square that the networks compute.
+        num_processes: That share the windows of a step.
 
     Returns:
         Windows of one step.
     """
     flop, num_windows, num_steps = sampling_flop(pipeline.unet.config, config, speed, num_frames, size)
-    seconds = flop / _rate(pipeline.device, pipeline.unet.conv_in.weight.dtype)
+    share = math.ceil(num_windows / num_processes) / num_windows
+    seconds = share * flop / _rate(pipeline.device, pipeline.unet.conv_in.weight.dtype)
     reused = " without reuse" if speed.feature_interval > 1 else ""
     say(
         f"Sampling: {num_steps} steps of {num_windows} windows, {flop / 1e12:.3g} TFLOP{reused}; at "
@@ -80,16 +85,18 @@ def tell_before(pipeline: Pipeline, config: SamplingConfig, speed: SpeedConfig, 
 class TimeLeft:
     """A progress callback that says once, after the first step, how long the rest takes.
 
-    The first window does not count, because it also warms up.
+    The first window of each process does not count, because it also warms up.
 
     Args:
         update: Is called as well.
         num_windows: Of a step.
+        num_processes: That share them; as many windows are done at once.
     """
 
-    def __init__(self, update: Callable[[int, int], None], num_windows: int) -> None:
+    def __init__(self, update: Callable[[int, int], None], num_windows: int, num_processes: int = 1) -> None:
         self._update = update
         self._num_windows = num_windows
+        self._num_first = min(num_processes, num_windows)
         self._begun: tuple[int, float] | None = None
         self._is_told = False
 
@@ -98,11 +105,11 @@ class TimeLeft:
         self._update(num_done, total)
         now = time.monotonic()
         if self._begun is None:
-            self._begun = num_done, now
+            if (num_done - self._num_first) % self._num_windows == 0:
+                self._begun = num_done, now
             return
         first, start = self._begun
-        is_step = num_done - first + 1 >= max(self._num_windows, 2)
-        if is_step and not self._is_told and num_done < total:
+        if num_done % self._num_windows == 0 and not self._is_told and num_done < total:
             self._is_told = True
             seconds = (now - start) / (num_done - first)
             left = _duration(seconds * (total - num_done))

@@ -106,3 +106,19 @@ def test_what_is_left_is_told_once_after_the_first_step(
 
     assert seen == list(range(1, 13))
     assert capsys.readouterr().err.splitlines() == ["Sampling: 6 s a step, about 18 s left"]
+
+
+@pytest.mark.parametrize(
+    ("num_windows", "told"), [(4, "Sampling: 8 s a step, about 16 s left"), (1, "Sampling: 4 s a step, about 4 s left")]
+)
+def test_windows_of_several_processes_are_done_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], num_windows: int, told: str
+) -> None:
+    together, total = min(2, num_windows), 3 * num_windows
+    clock = iter([4.0 * -(-done // together) for done in range(1, total + 1)])
+    monkeypatch.setattr(estimate.time, "monotonic", lambda: next(clock))
+    progress = estimate.TimeLeft(lambda done, total: None, num_windows, num_processes=2)
+    for done in range(1, total + 1):
+        progress(done, total)
+
+    assert capsys.readouterr().err.splitlines() == [told]

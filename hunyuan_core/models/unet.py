@@ -135,9 +135,22 @@ class Stage(nn.Module):
         self.upsamplers = nn.ModuleList([] if upsampler is None else [upsampler])
 
     def layer(
-        self, i: int, x: torch.Tensor, embedding: torch.Tensor, num_frames: int, context: Context
+        self,
+        i: int,
+        x: torch.Tensor,
+        embedding: torch.Tensor,
+        num_frames: int,
+        context: Context,
+        skips: list[torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        """Run the i-th residual block and its transformer; (B·T, C, H, W) to (B·T, C', H, W)."""
+        """Run the i-th residual block and its transformer; (B·T, C, H, W) to (B·T, C', H, W).
+
+        Args:
+            skips: The last of them is taken away and its channels are put behind those of x.
+        """
+        if skips is not None:
+            # Not by the caller: where Python keeps arguments alive, as after a failed torch.compile, it would stay.
+            x = torch.cat([x, skips.pop()], dim=1)
         if self.is_checkpointed and torch.is_grad_enabled():
             return cast(
                 "torch.Tensor", checkpoint(self._layer, i, x, embedding, num_frames, context, use_reentrant=False)
@@ -363,7 +376,7 @@ class UNet(nn.Module):
         for _ in range(num_layers):
             index, i = divmod(self.num_up_layers - len(skips), per_stage)
             stage = cast("Stage", self.up_blocks[index])
-            x = stage.layer(i, torch.cat([x, skips.pop()], dim=1), embedding, num_frames, context)
+            x = stage.layer(i, x, embedding, num_frames, context, skips)
             if i == per_stage - 1:
                 for upsampler in stage.upsamplers:
                     x = upsampler(x, skips[-1].shape[-2:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -42,7 +43,10 @@ def pipeline() -> Pipeline:
 
 
 @pytest.fixture(autouse=True)
-def _forget_graphs() -> None:
+def _forget_graphs() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    # Code that dynamo has seen holds its arguments longer, which tests of memory would count.
     torch._dynamo.reset()
 
 

@@ -15,7 +15,7 @@ from ..appearance import check_size
 from ..checkpoints import find_models
 from ..data import Appearance, Face, FaceTrack, Motion
 from ..distributed import Processes, join
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, MediaError
 from ..faces.crops import reference_crop, square_box
 from ..jobs import sample_in
 from ..models.memory_plan import Workload
@@ -221,7 +221,12 @@ def animate_in(session: Session, options: argparse.Namespace, processes: Process
             frames = _enlarged(decode(options, pipeline, (portrait, face, appearance), latents, update), options.size)
             if options.full_resolution:
                 frames = map(PasteBack(portrait, np.array(square_box(face.box, *portrait.shape[:2]))), frames)
-            write_video(options.out, frames, video.frame_rate, metadata=provenance(options, pipeline), **output)
+            try:
+                write_video(options.out, frames, video.frame_rate, metadata=provenance(options, pipeline), **output)
+            except MediaError as error:
+                if options.job is not None:
+                    raise
+                raise MediaError(f"{error} With --job FOLDER the next try would keep what is sampled.") from error
 
 
 def _help(options: argparse.Namespace, processes: Processes) -> None:

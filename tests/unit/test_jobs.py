@@ -485,11 +485,18 @@ def test_a_disk_that_fills_up_while_the_video_is_written_costs_only_the_decoding
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "o.mp4"
-    command = [*command, "--num-inference-steps", "1", "--crf", "0", "--out", str(out), "--job", str(tmp_path / "job")]
+    command = [*command, "--num-inference-steps", "1", "--crf", "0", "--out", str(out)]
     command[command.index("--size") + 1] = "512"
     with full_disk(400_000):
         assert main(command) == 2
+    assert "With --job FOLDER the next try would keep what is sampled." in capsys.readouterr().err
+    assert names(tmp_path) == []
+
+    command = [*command, "--job", str(tmp_path / "job")]
+    with full_disk(400_000):
+        assert main(command) == 2
     errors = capsys.readouterr().err
+    assert "With --job" not in errors
     assert "No room to write" in errors
     assert "o.mp4" in errors
     assert names(tmp_path) == ["job"]

@@ -5,14 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import random
-import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -21,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from clips import make_clip
+from full_disk import full_disk
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -99,17 +98,6 @@ def names(folder: Path) -> list[str]:
 
 def steps(first: int, second: int) -> list[str]:
     return ["job.json", f"step_{first:05}.safetensors", f"step_{second:05}.safetensors"]
-
-
-@contextmanager
-def full_disk(num_bytes: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 # --- going on

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -15,6 +12,7 @@ import numpy as np
 import pytest
 from clips import make_clip
 from drawn_faces import face
+from full_disk import full_disk
 from toy_videos import faces_of, make_video
 
 from hunyuan_core.cli import main
@@ -219,17 +217,6 @@ def test_several_processes_make_the_same(videos: Path, tmp_path: Path) -> None:
     assert one == two
     for path in (tmp_path / "one").glob("*.safetensors"):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
-
-
-@contextmanager
-def full_disk(num_bytes: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import resource
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from full_disk import full_disk
 from safetensors.torch import load_file, save_file
 from tiny_training import MODEL, training_config
 from two_processes import run_two
@@ -278,17 +277,6 @@ def test_a_loss_that_is_not_finite_stops_and_names_step_and_clips(stopped: Path)
     with pytest.raises(HunyuanPortraitError, match=r"not finite in step 4 \(clips 6 to 7 of seed 0\).*resume from"):
         train(half_config(stopped), is_resumed=True)
     assert [folder.name for folder in stopped.iterdir()] == ["step_00000003"]
-
-
-@contextmanager
-def full_disk(num_bytes: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(whole: Path, stopped: Path) -> None:

@@ -35,13 +35,13 @@ from ..config import SamplingConfig
 from ..distributed import Processes, WorkList, join
 from ..errors import ConfigurationError, HunyuanPortraitError, MediaError
 from ..models import NETWORKS
+from ..models.residency import is_out_of_memory
 from ..pipeline import default_device, default_dtype
 from ..preview import find_tiny_decoder
 from ..sampling import SpeedConfig
 from ..video.files import temporary_beside
 from .animate import UNTRAINED, add_options, animate_in, find_device
 from .job import Session
-from .main import is_out_of_memory
 from .options import DTYPES, SUBJECTS, detector_files, is_manual, sampling_config
 from .progress import say, speak_as
 from .provenance import fingerprint

@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"error: {error}")
         return 2
     except (MemoryError, RuntimeError) as error:
+        from ..models.residency import is_out_of_memory  # not at module level, as above
+
         if not is_out_of_memory(error):
             raise
         say(f"error: The memory is full ({str(error).partition('. ')[0]}); use a smaller --size or --context-window.")
@@ -89,10 +91,3 @@ def _stopped_by_signals() -> Iterator[None]:
     finally:
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that the memory of the machine or of the GPU is full."""
-    # Torch's CPU allocator and MPS raise plain RuntimeErrors.
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text

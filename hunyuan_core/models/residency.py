@@ -161,8 +161,9 @@ def in_stage(name: str) -> Callable[[Callable[P, Value]], Callable[P, Value]]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is full, of a GPU or of the machine."""
-    is_known = isinstance(error, torch.cuda.OutOfMemoryError)
-    text = str(error)
+    is_known = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
+    # Torch's CPU allocator and MPS raise plain RuntimeErrors.
+    text = str(error).lower()
     return is_known or "out of memory" in text or "can't allocate memory" in text
 
 

@@ -178,6 +178,7 @@ def test_other_errors_pass(given: tuple[Appearance, Motion]) -> None:
 
 def test_a_full_memory_is_known_in_all_its_forms() -> None:
     assert is_out_of_memory(torch.cuda.OutOfMemoryError(FULL))
+    assert is_out_of_memory(MemoryError("Unable to allocate 2 GiB for an array"))
     assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**62, dtype=torch.uint8)

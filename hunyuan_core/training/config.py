@@ -141,6 +141,8 @@ class TrainingConfig:
         "expression",
     )
     """Networks or parts of them that learn, as patterns of ``network.parameter`` prefixes; the rest is frozen."""
+    ablate: tuple[str, ...] = ()
+    """Parts that the model is trained without, of ``ablation.ABLATIONS``; what is exported animates without them."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -162,6 +164,10 @@ class TrainingConfig:
                 f"loss.drop_all ({loss.drop_all}) and loss.drop_motion ({loss.drop_motion}) are shares of all clips; "
                 "lower one, so that they are at most 1 together."
             )
+        _check_ablate(self)
+        if "imadapter" in self.ablate:
+            vision = dataclasses.replace(self.model.vision, adapter_scale=0.0)
+            object.__setattr__(self, "model", dataclasses.replace(self.model, vision=vision))
         if self.stage != "joint" and (self.lora.rank > 0 or self.optimiser.gradient_checkpointing):
             raise ConfigurationError(
                 f"lora.rank and optimiser.gradient_checkpointing are of the UNet, which stage {self.stage!r} does not "
@@ -191,6 +197,17 @@ def _check_sizes(data: DataConfig) -> None:
         raise ConfigurationError(
             f"data.crop_size must be a multiple of 8 up to data.image_size ({data.image_size}), or 0; got "
             f"{data.crop_size}."
+        )
+
+
+def _check_ablate(config: TrainingConfig) -> None:
+    from ..ablation import ABLATIONS  # not at module level: it imports all networks
+
+    unknown = sorted(set(config.ablate) - set(ABLATIONS))
+    if unknown or (config.ablate and config.stage == "vae"):
+        raise ConfigurationError(
+            f"ablate names {', '.join(unknown or config.ablate)}, which stage {config.stage!r} does not have; "
+            f"it may be {', '.join(ABLATIONS)}, in the stages motion and joint."
         )
 
 

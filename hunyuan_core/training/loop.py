@@ -23,8 +23,9 @@ from .datasets import open_clips, open_frames
 from .journal import EXTRA, Journal
 from .learner import Learner
 from .lora import add_lora
+from .removal import remove_parts
 from .samples import sample_grid
-from .stages import STAGES, JointStage, Stage, choose_trainable
+from .stages import STAGES, JointStage, MotionStage, Stage, choose_trainable
 from .toy_data import Clip, Frames
 from .weights import export, start_from
 
@@ -159,6 +160,8 @@ def build_stage(config: TrainingConfig) -> Stage:
     if config.optimiser.gradient_checkpointing:
         stage.network("unet").checkpoint_gradients()
     names = choose_trainable(stage, config.trainable)
+    if isinstance(stage, MotionStage):
+        remove_parts(stage, config.ablate)
     if config.lora.rank > 0 and any(".unet." in name and ".lora_" not in name for name in names):
         raise ConfigurationError("With lora.rank above 0 only the updates learn: write trainable = ['unet.*.lora_*'].")
     return stage
@@ -272,4 +275,6 @@ def _hash(config: TrainingConfig) -> str:
     values = dataclasses.asdict(config)
     # These do not change what is computed.
     del values["output"], values["data"]["num_workers"]
+    if not config.ablate:  # a key that earlier runs did not have
+        del values["ablate"]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

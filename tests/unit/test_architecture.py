@@ -41,6 +41,7 @@ BESIDE = {
     ("onnx_session", "errors"),
     ("onnx_session", "optional"),
     ("motion_editing", "motion"),
+    ("training", "ablation"),
     ("cli", "__init__"),
 }
 OUTSIDE = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "nodes", "folder_paths", "server", "execution"}

@@ -68,6 +68,8 @@ def test_a_model_may_be_named(tmp_path: Path) -> None:
         ("[data]\ncrop_size = 136", r"data\.crop_size must be a multiple of 8 up to data\.image_size \(128\)"),
         ("[model.unet]\ncross_attention_dim = 64", r"model\.vision\.embed_dim \(1024\) must be .* \(64\)"),
         ("stage = 'vae'\n[lora]\nrank = 2", "are of the UNet, which stage 'vae' does not have"),
+        ("ablate = ['mouth']", "ablate names mouth, .* it may be memory-bank, intensity, identity, imadapter"),
+        ("stage = 'vae'\nablate = ['identity']", "ablate names identity, which stage 'vae' does not have"),
         ("[output]\nsample_every = 2", r"output\.sample_every is for stage joint with output\.has_tensorboard"),
     ],
 )

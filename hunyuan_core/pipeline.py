@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from .appearance import cut_reference, encode_appearance, encode_identity
-from .checkpoints import find_models, load_network
+from .checkpoints import ModelFiles, find_models, load_network
 from .compilation import CompiledNetwork
 from .config import ModelConfig, SamplingConfig
 from .data import Appearance, Face, FaceTrack, Motion, VideoLatents
@@ -44,11 +44,12 @@ from .sampling import (
     context_windows,
     initial_noise,
 )
+from .toy import toy_files
 
 
 @dataclass(frozen=True, eq=False)
 class Pipeline:
-    """The networks of one model, ready to run; made by ``from_pretrained`` or ``untrained_tiny``.
+    """The networks of one model, ready to run; made by ``from_pretrained``, ``toy`` or ``untrained_tiny``.
 
     Attributes:
         arcface: None where identity is not used; the image encoder then gets a zero vector.
@@ -110,7 +111,43 @@ class Pipeline:
             WeightsError: If a file is missing, damaged or of another model.
             ConfigurationError: If the device cannot hold such weights.
         """
-        files = find_models(folder)
+        return cls._from_files(find_models(folder), device, dtype, has_identity, plan, unet_weights, say)
+
+    @classmethod
+    def toy(
+        cls,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        has_identity: bool = True,
+        plan: MemoryPlan | None = None,
+        unet_weights: UNetWeights = "full",
+        say: Callable[[str], None] | None = None,
+    ) -> Pipeline:
+        """Load the small model that the package carries; it knows drawn faces only.
+
+        ``toy.TOY_SIZE`` and ``toy.TOY_SAMPLING`` are the size and the settings that fit it.
+
+        Args:
+            device, dtype, has_identity, plan, unet_weights, say: As for ``from_pretrained``.
+
+        Raises:
+            WeightsError: If its files are not there.
+            MissingDependencyError: If no build of onnxruntime is installed, and identity is wanted.
+        """
+        return cls._from_files(toy_files(), device, dtype, has_identity, plan, unet_weights, say)
+
+    @classmethod
+    def _from_files(
+        cls,
+        files: ModelFiles,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+        has_identity: bool,
+        plan: MemoryPlan | None,
+        unet_weights: UNetWeights,
+        say: Callable[[str], None] | None,
+    ) -> Pipeline:
         device = default_device() if device is None else torch.device(device)
         dtype = default_dtype(device) if dtype is None else dtype
         check_float8(unet_weights, device)

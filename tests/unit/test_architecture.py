@@ -28,6 +28,7 @@ LAYERS = [
         "compilation",
         "locks",
         "distributed",
+        "toy",
     },
     {"pipeline", "preview", "motion_files", "motion_report", "inspection", "demo", "evaluation"},
     {"jobs", "shared_sampling", "training", "ablation"},
@@ -41,6 +42,7 @@ BESIDE = {
     ("onnx_session", "errors"),
     ("onnx_session", "optional"),
     ("motion_editing", "motion"),
+    ("toy", "checkpoints"),
     ("training", "ablation"),
     ("cli", "__init__"),
 }

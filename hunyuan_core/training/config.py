@@ -141,6 +141,8 @@ class TrainingConfig:
         "expression",
     )
     """Networks or parts of them that learn, as patterns of ``network.parameter`` prefixes; the rest is frozen."""
+    anew: tuple[str, ...] = ()
+    """Networks that start at random although ``start_from`` has them."""
     ablate: tuple[str, ...] = ()
     """Parts that the model is trained without, of ``ablation.ABLATIONS``; what is exported animates without them."""
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -115,7 +115,9 @@ class _Watch:
         is_last = num_done == self.config.optimiser.num_steps
         if num_done % output.checkpoint_every == 0 or is_last:
             state = {} if scaler is None else scaler.state_dict()
-            save_checkpoint(self.folder, self.learner.capture(num_done, _hash(self.config), state), output.num_kept)
+            save_checkpoint(
+                self.folder, self.learner.capture(num_done, fingerprint(self.config), state), output.num_kept
+            )
         if self.journal is not None and output.sample_every and (num_done % output.sample_every == 0 or is_last):
             with self.learner.averaged():
                 self.journal.add_samples(num_done, *sample_grid(cast("JointStage", self.stage), self.config))
@@ -154,7 +156,7 @@ def build_stage(config: TrainingConfig) -> Stage:
     torch.manual_seed(config.seed)
     stage = STAGES[config.stage](config)
     if config.start_from:
-        start_from(stage, config.start_from)
+        start_from(stage, config.start_from, config.anew)
     if config.lora.rank > 0:
         add_lora(stage.network("unet"), config.lora)
     if config.optimiser.gradient_checkpointing:
@@ -263,7 +265,7 @@ def _find_checkpoint(folder: Path, config: TrainingConfig, is_resumed: bool) -> 
         raise ConfigurationError(
             f"{folder} has checkpoints of an earlier run; add --resume, or name another output.folder."
         )
-    if checkpoint.config != _hash(config):
+    if checkpoint.config != fingerprint(config):
         raise ConfigurationError(
             f"The checkpoint in {folder} is of another configuration; train into another output.folder with "
             "start_from set to this one's weights."
@@ -271,10 +273,12 @@ def _find_checkpoint(folder: Path, config: TrainingConfig, is_resumed: bool) -> 
     return checkpoint
 
 
-def _hash(config: TrainingConfig) -> str:
+def fingerprint(config: TrainingConfig) -> str:
+    """Tell apart configurations that train something else."""
     values = dataclasses.asdict(config)
     # These do not change what is computed.
     del values["output"], values["data"]["num_workers"]
-    if not config.ablate:  # a key that earlier runs did not have
-        del values["ablate"]
+    for name in ("anew", "ablate"):  # keys that earlier runs did not have
+        if not values[name]:
+            del values[name]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

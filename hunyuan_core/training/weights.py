@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,18 +33,24 @@ _FILES = {file.name: file for file in FILES}
 _NUM_CLIPS = 64  # that the scale of latents is measured on
 
 
-def start_from(stage: Stage, folder: str | Path) -> list[str]:
+def start_from(stage: Stage, folder: str | Path, anew: Collection[str] = ()) -> list[str]:
     """Fill those networks of a stage that a folder has; the others keep their random weights.
+
+    Args:
+        anew: Networks, or ``heads``, that keep them all the same.
 
     Returns:
         Names of the networks that were found.
 
     Raises:
-        ConfigurationError: If the folder has none of them, or one of another size.
+        ConfigurationError: If the folder has none of them, or one of another size, or ``anew`` names what there is not.
         WeightsError: If a file is damaged.
     """
     folder, found = Path(folder), []
-    for name in [name for name in stage.networks if name != IDENTITY]:
+    unknown = sorted(set(anew) - {*stage.networks, "heads"})
+    if unknown:
+        raise ConfigurationError(f"anew names {', '.join(unknown)}, which this stage does not have; remove it.")
+    for name in [name for name in stage.networks if name not in (IDENTITY, *anew)]:
         path = locate(folder, _FILES[name])
         if path is None:
             continue
@@ -59,7 +66,7 @@ def start_from(stage: Stage, folder: str | Path) -> list[str]:
         own[IDENTITY] = stage.networks[IDENTITY]
     for name, module in own.items():
         path = folder / _OWN[name]
-        if module is not None and path.is_file():
+        if module is not None and path.is_file() and name not in anew:
             _fill(module, load_file(path), path)
             found.append(name)
     if not found:

@@ -12,7 +12,7 @@ from typing import Any
 from ..config import ModelConfig
 from ..errors import ConfigurationError
 
-STAGES = ("vae", "motion", "joint")
+STAGES = ("vae", "motion", "joint", "reader")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ class TrainingConfig:
     """One training run."""
 
     stage: str = "joint"
-    """``"vae"``, ``"motion"`` (motion and image tokens against the drawn world's truth) or ``"joint"``."""
+    """``"vae"``, ``"motion"`` (motion and image tokens against the drawn world's truth), ``"joint"``, or ``"reader"``
+    (what reads the drawn world's pictures)."""
     seed: int = 0
     start_from: str = ""
     """Folder of weights to start from; networks that it lacks start at random."""
@@ -206,7 +207,7 @@ def _check_ablate(config: TrainingConfig) -> None:
     from ..ablation import ABLATIONS  # not at module level: it imports all networks
 
     unknown = sorted(set(config.ablate) - set(ABLATIONS))
-    if unknown or (config.ablate and config.stage == "vae"):
+    if unknown or (config.ablate and config.stage in ("vae", "reader")):
         raise ConfigurationError(
             f"ablate names {', '.join(unknown or config.ablate)}, which stage {config.stage!r} does not have; "
             f"it may be {', '.join(ABLATIONS)}, in the stages motion and joint."
@@ -214,10 +215,10 @@ def _check_ablate(config: TrainingConfig) -> None:
 
 
 def _check_videos(config: TrainingConfig) -> None:
-    if config.data.videos and (config.stage == "motion" or config.loss.auxiliary_weight > 0):
+    if config.data.videos and (config.stage in ("motion", "reader") or config.loss.auxiliary_weight > 0):
         raise ConfigurationError(
-            "Stage motion and loss.auxiliary_weight above 0 learn from what only the drawn world knows; leave them "
-            "out, or leave out data.videos."
+            "Stages motion and reader, and loss.auxiliary_weight above 0, learn from what only the drawn world knows; "
+            "leave them out, or leave out data.videos."
         )
     if config.data.identity == "stored" and not config.data.videos:
         raise ConfigurationError('data.identity = "stored" is for data.videos; leave it out for the drawn world.')

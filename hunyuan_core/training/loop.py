@@ -23,6 +23,7 @@ from .datasets import open_clips, open_frames
 from .journal import EXTRA, Journal
 from .learner import Learner
 from .lora import add_lora
+from .reader_data import Pictures, ToyPictures
 from .removal import remove_parts
 from .samples import sample_grid
 from .stages import STAGES, JointStage, MotionStage, Stage, choose_trainable
@@ -236,6 +237,8 @@ def open_dataset(config: TrainingConfig, length: int) -> tuple[torch.utils.data.
     """
     if config.stage == "vae":
         return open_frames(config, config.seed, length), Frames.stack
+    if config.stage == "reader":
+        return ToyPictures(config.data, config.seed, length), Pictures.stack
     return open_clips(config, config.seed, length), Clip.stack
 
 

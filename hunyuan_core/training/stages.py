@@ -19,11 +19,16 @@ from ..motion import assemble_tokens
 from .config import TrainingConfig
 from .identity_network import IdentityNetwork
 from .objective import Noise, draw_noise, noisy_input, seeded_noise, v_loss
+from .reader_data import Pictures
 from .toy_data import Clip, Frames
 from .toyworld import IDENTITY_PARAMETERS, MOTION_PARAMETERS
+from .toyworld.reader import Reader, standard_looks
 
 IDENTITY = "arcface"
 """Name of the identity network among a stage's networks."""
+
+READER = "reader"
+"""Name of the drawn world's reader among them."""
 
 Losses = dict[str, torch.Tensor]
 
@@ -127,7 +132,7 @@ class MotionStage(Stage):
 
         if self.config.data.videos:
             return image_tokens, motion_tokens, {}  # nobody knows the truth
-        looks, motion = _standard(clip.looks), clip.motion.flatten(0, 1)
+        looks, motion = standard_looks(clip.looks), clip.motion.flatten(0, 1)
         # Yaw, pitch, roll and translation lead the parameters; the ranges of angles are symmetric.
         angles = motion[:, :3] * rotation.new_tensor([35.0, 20.0, 20.0])
         losses = {
@@ -222,7 +227,37 @@ class JointStage(MotionStage):
         return v[back]
 
 
-STAGES: dict[str, type[Stage]] = {"vae": VAEStage, "motion": MotionStage, "joint": JointStage}
+class ReaderStage(Stage):
+    """What reads motion, looks and landmarks off pictures of the drawn world, against the truth."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({READER: Reader()})
+
+    def forward(self, batch: Pictures, num_done: int) -> Losses:
+        """Losses of each kind; where somebody looks counts as far as the eyes are open."""
+        reading = self.network(READER)(batch.pictures.flatten(0, 1).float() / 127.5 - 1)
+        motion = batch.motion.flatten(0, 1)
+        closed = (motion[:, [MOTION_PARAMETERS.index("blink")]] + 1) / 2
+        weight = torch.ones_like(motion)
+        gaze = [MOTION_PARAMETERS.index(name) for name in ("gaze_x", "gaze_y")]
+        weight[:, gaze] = (1 - closed).expand(-1, len(gaze))
+        looks = standard_looks(batch.looks).repeat_interleave(batch.pictures.shape[1], 0)
+        losses = {
+            "motion": (weight * (reading.motion - motion).square()).mean(),
+            "looks": (reading.looks - looks).square().mean(),
+            # In eighths of the side, where errors are of the order of the others.
+            "landmarks": (8 * (reading.landmarks - batch.landmarks.flatten(0, 1))).abs().mean(),
+        }
+        return {"total": sum(losses.values(), torch.zeros(())), **{k: v.detach() for k, v in losses.items()}}
+
+
+STAGES: dict[str, type[Stage]] = {
+    "vae": VAEStage,
+    "motion": MotionStage,
+    "joint": JointStage,
+    "reader": ReaderStage,
+}
 
 
 def choose_trainable(stage: nn.Module, patterns: Iterable[str]) -> list[str]:
@@ -264,14 +299,3 @@ def wide_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_heads:
 
 def _edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return x[..., 1:, :] - x[..., :-1, :], x[..., :, 1:] - x[..., :, :-1]
-
-
-def _standard(looks: torch.Tensor) -> torch.Tensor:
-    """Looks to about unit variance: colours and the hairline are of order 1, the other lengths of order 0.1."""
-    scale = torch.tensor(
-        [
-            1.0 if name[-2:] in ("_r", "_g", "_b") or name in ("jaw", "hairline", "eye_height") else 10.0
-            for name in IDENTITY_PARAMETERS
-        ]
-    )
-    return (looks * scale.to(looks) - 0.5) * 3

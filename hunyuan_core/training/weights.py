@@ -21,10 +21,11 @@ from .config import TrainingConfig
 from .datasets import open_frames
 from .identity_network import IdentityNetwork, export_identity
 from .lora import lora_state_dict, merged_state_dict
-from .stages import IDENTITY, Stage, VAEStage
+from .stages import IDENTITY, READER, Stage, VAEStage
 
-_OWN = {IDENTITY: "identity.safetensors", "heads": "heads.safetensors"}
-"""What the training alone needs to go on: the identity network before its conversion, and the auxiliary heads."""
+_OWN = {IDENTITY: "identity.safetensors", "heads": "heads.safetensors", READER: "reader.safetensors"}
+"""What has no place among the released files: the identity network before its conversion, the auxiliary heads, and the
+drawn world's reader."""
 
 LORA_FILE = "lora.safetensors"
 """Updates of the UNet by themselves; its exported weights have them added."""
@@ -50,7 +51,7 @@ def start_from(stage: Stage, folder: str | Path, anew: Collection[str] = ()) -> 
     unknown = sorted(set(anew) - {*stage.networks, "heads"})
     if unknown:
         raise ConfigurationError(f"anew names {', '.join(unknown)}, which this stage does not have; remove it.")
-    for name in [name for name in stage.networks if name not in (IDENTITY, *anew)]:
+    for name in [name for name in stage.networks if name not in (*_OWN, *anew)]:
         path = locate(folder, _FILES[name])
         if path is None:
             continue
@@ -62,8 +63,7 @@ def start_from(stage: Stage, folder: str | Path, anew: Collection[str] = ()) -> 
             _fill(stage.networks[name], network.state_dict(), path)
         found.append(name)
     own = {"heads": getattr(stage, "heads", None)}
-    if IDENTITY in stage.networks:
-        own[IDENTITY] = stage.networks[IDENTITY]
+    own |= {name: stage.networks[name] for name in (IDENTITY, READER) if name in stage.networks}
     for name, module in own.items():
         path = folder / _OWN[name]
         if module is not None and path.is_file() and name not in anew:
@@ -86,6 +86,9 @@ def export(stage: Stage, config: TrainingConfig, folder: str | Path) -> None:
     """
     folder, model = Path(folder), config.model
     for name, network in stage.networks.items():
+        if name == READER:
+            write_safetensors(network.state_dict(), folder / _OWN[name], {})
+            continue
         if name == IDENTITY:
             assert isinstance(network, IdentityNetwork)  # noqa: S101
             write_safetensors(network.state_dict(), folder / _OWN[name], {})

@@ -21,9 +21,11 @@ from typing import Any
 from ..ablation import ABLATIONS
 from ..errors import ConfigurationError, HunyuanPortraitError
 from ..evaluation.tables import Column
+from ..toy import toy_reader_file
 from .config import TrainingConfig, read_config
-from .held_out import COLUMNS, Reader, measure
+from .held_out import COLUMNS, measure
 from .loop import fingerprint, train
+from .toyworld.reader import READER_SIDE, Reader, load_reader
 
 ROWS = {"whole": "HunyuanPortrait", **ABLATIONS}
 """Names and titles, in the order of the paper's table."""
@@ -183,7 +185,8 @@ def main(arguments: list[str] | None = None) -> str | None:
     options = parser.parse_args(arguments)
     try:
         config = read_config(options.config)
-        figures = run(config, options.seeds, options.out, options.pairs, None, _say, options.parts)
+        reader = load_reader(toy_reader_file()) if config.data.image_size == READER_SIDE else None
+        figures = run(config, options.seeds, options.out, options.pairs, reader, _say, options.parts)
     except HunyuanPortraitError as error:
         return str(error)
     values = {"config": dataclasses.asdict(config), "seeds": options.seeds, "pairs": options.pairs}

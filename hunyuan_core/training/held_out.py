@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from ..evaluation.pictures import load_ssim, psnr
 from ..evaluation.tables import Column
 from ..motion import INTENSITY_CHUNK
 from ..pipeline import Pipeline
-from .config import TrainingConfig
+from .config import DataConfig, TrainingConfig
 from .loop import build_stage, open_dataset
 from .toy_data import to_tensor
 from .toyworld import (
@@ -28,10 +27,12 @@ from .toyworld import (
     face,
     face_mask,
     face_track,
+    identity_parameters,
     landmarks,
     random_identity,
     random_motion,
 )
+from .toyworld.reader import Reader, Reading, standard_looks
 
 SEED = 2**40
 """Of people and motions that no training sees."""
@@ -55,9 +56,6 @@ COLUMNS = (
 )
 """What is measured, in the order of the paper's tables."""
 
-Reader = Callable[[torch.Tensor], Any]
-"""Reads motion, looks and landmarks off pictures, (B, 3, S, S) in [-1, 1]; see ``toyworld.reader``."""
-
 
 @dataclass(frozen=True, eq=False)
 class Pair:
@@ -76,9 +74,10 @@ class Pair:
     frames: list[int]
 
 
-def pairs(number: int, num_frames: int) -> Iterator[Pair]:
-    """Draw pairs, always the same ones; the animated frames are spread over the driver's."""
-    frames = np.linspace(0, INTENSITY_CHUNK - 1, num_frames).round().astype(int).tolist()
+def pairs(number: int, data: DataConfig) -> Iterator[Pair]:
+    """Draw pairs, always the same ones; the animated frames are as far apart as they ever were in training."""
+    step = min(data.max_stride, (INTENSITY_CHUNK - 1) // max(data.num_frames - 1, 1))
+    frames = [step * i for i in range(data.num_frames)]
     for i in range(number):
         rng = np.random.default_rng([SEED, i])
         portrait, driver = random_identity(rng), random_identity(rng)
@@ -100,7 +99,7 @@ def measure(weights: Path, config: TrainingConfig, num_pairs: int, reader: Reade
     """
     pipeline, size, ssim = Pipeline.from_pretrained(weights), config.data.image_size, load_ssim()
     found: dict[str, list[float]] = {}
-    for pair in pairs(num_pairs, config.data.num_frames):
+    for pair in pairs(num_pairs, config.data):
         rows = pair.motion[pair.frames]
         truth = [Painter(pair.portrait, size).draw(row) for row in rows]
         frames = animate(pipeline, pair, config)
@@ -108,7 +107,9 @@ def measure(weights: Path, config: TrainingConfig, num_pairs: int, reader: Reade
             found.setdefault("psnr", []).append(psnr(wanted, frame, face_mask(pair.portrait, row, size)))
             found.setdefault("ssim", []).append(ssim(wanted, frame))
         if reader is not None:
-            for name, values in _read(reader, frames, truth, pair, rows).items():
+            with torch.inference_mode():
+                reading = reader(to_tensor(frames).float() / 127.5 - 1)
+            for name, values in reading_errors(reading, pair, rows).items():
                 found.setdefault(name, []).extend(values.tolist())
     return {
         **{name: statistics.fmean(values) for name, values in found.items()},
@@ -139,21 +140,24 @@ def animate(pipeline: Pipeline, pair: Pair, config: TrainingConfig) -> list[np.n
     return list(pipeline.decode(pipeline.sample(appearance, chosen, sampling)))
 
 
-@torch.inference_mode()
-def _read(
-    reader: Reader, frames: list[np.ndarray], truth: list[np.ndarray], pair: Pair, rows: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Errors of each frame, (T,) each, in what a reader sees."""
-    result, wanted = (reader(to_tensor(pictures).float() / 127.5 - 1) for pictures in (frames, truth))
-    size = frames[0].shape[0]
-    points = np.stack([landmarks(pair.portrait, row, size) for row in rows]) / size
-    motion = (result.motion.numpy() + 1) / 2 * (_HIGH - _LOW) + _LOW
+def reading_errors(reading: Reading, pair: Pair, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Compare what is read off each result with what it should show.
+
+    Args:
+        rows: (T, 11), the driver's motion in these frames.
+
+    Returns:
+        (T,) by the names of COLUMNS.
+    """
+    points = np.stack([landmarks(pair.portrait, row, 1) for row in rows])
+    looks = standard_looks(torch.from_numpy(identity_parameters(pair.portrait)))
+    motion = (reading.motion.numpy() + 1) / 2 * (_HIGH - _LOW) + _LOW
     halves = (_HIGH - _LOW)[_EXPRESSION] / 2
     return {
-        "lmd": np.linalg.norm(result.landmarks.numpy() - points, axis=-1).mean(axis=-1),
+        "lmd": np.linalg.norm(reading.landmarks.numpy() - points, axis=-1).mean(axis=-1),
         "aed": parameter_distance(rows[:, _EXPRESSION] / halves, motion[:, _EXPRESSION] / halves),
         "apd": parameter_distance(rows[:, _ROTATION], motion[:, _ROTATION]),
-        "looks": (result.looks - wanted.looks).abs().mean(dim=-1).numpy(),
+        "looks": (reading.looks - looks).abs().mean(dim=-1).numpy(),
     }
 
 

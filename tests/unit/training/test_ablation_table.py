@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny_training import training_config
 
 from hunyuan_core.errors import ConfigurationError
 from hunyuan_core.training.ablations import ROWS, is_clear, run, summary, to_markdown
-from hunyuan_core.training.config import TrainingConfig
-from hunyuan_core.training.held_out import pairs
+from hunyuan_core.training.config import DataConfig, TrainingConfig
+from hunyuan_core.training.held_out import pairs, reading_errors
+from hunyuan_core.training.toyworld import MOTION_RANGES, identity_parameters, landmarks
+from hunyuan_core.training.toyworld.reader import Reading, standard_looks
 
 PAIRS = 1
 
@@ -72,9 +75,33 @@ def test_one_seed_has_no_spread() -> None:
 
 
 def test_pairs_are_of_two_people_and_always_the_same() -> None:
-    (one, two), again = pairs(2, 3), list(pairs(2, 3))
+    data = DataConfig(num_frames=3)
+    (one, two), again = pairs(2, data), list(pairs(2, data))
 
-    assert one.frames == [0, 12, 24]
+    assert one.frames == [0, 4, 8]
     assert one.portrait != one.driver
     assert one.portrait != two.portrait
     assert np.array_equal(again[1].motion, two.motion)
+
+
+def test_what_is_read_is_compared_with_the_portrait_in_the_drivers_motion() -> None:
+    (pair,) = pairs(1, DataConfig())
+    rows = pair.motion[:2]
+    ranges = np.array(list(MOTION_RANGES.values()))
+    truth = Reading(
+        torch.from_numpy((rows - ranges[:, 0]) / (ranges[:, 1] - ranges[:, 0]) * 2 - 1).float(),
+        standard_looks(torch.from_numpy(identity_parameters(pair.portrait)))[None].repeat(2, 1),
+        torch.from_numpy(np.stack([landmarks(pair.portrait, row, 128) / 128 for row in rows])),
+    )
+    for values in reading_errors(truth, pair, rows).values():
+        assert values == pytest.approx([0, 0], abs=1e-5)
+
+    off = Reading(truth.motion.clone(), truth.looks + 0.5, truth.landmarks + torch.tensor([0.03, 0.04]))
+    off.motion[1, 0] -= 0.3  # of 35 degrees of yaw
+    off.motion[1, 9] += 0.6  # of half of the mouth's opening
+    errors = reading_errors(off, pair, rows)
+
+    assert errors["lmd"] == pytest.approx([0.05, 0.05], abs=1e-5)
+    assert errors["looks"] == pytest.approx([0.5, 0.5])
+    assert errors["apd"] == pytest.approx([0, 10.5 / 3], abs=1e-4)
+    assert errors["aed"] == pytest.approx([0, 0.6 / 6], abs=1e-5)

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from ..appearance import check_size
-from ..checkpoints import find_models
 from ..data import Appearance, Face, FaceTrack, Motion
 from ..distributed import Processes, join
 from ..errors import ConfigurationError, MediaError
@@ -31,6 +30,7 @@ from .decoder import add_decoder_option, check_decoder, decode
 from .estimate import TimeLeft, tell_before
 from .job import Session, add_job_option, appearance_parts, face_parts, motion_parts, open_job
 from .memory import add_memory_options, placement, workload_of
+from .model import UNTRAINED, add_model_options, load_model, weight_files
 from .options import (
     DTYPES,
     SUBJECTS,
@@ -49,7 +49,6 @@ from .progress import bar, say, speak_as, warn
 from .provenance import provenance
 from .speed import add_speed_options, speed_config
 
-UNTRAINED = "untrained-tiny"
 UNTRAINED_REDUCTION = 4
 DWPOSE_FILE, YOLOX_FILE = "dw-ll_ucoco_384.onnx", "yolox_l.onnx"
 
@@ -92,14 +91,8 @@ def add_options(parser: argparse.ArgumentParser, *, has_files: bool = True) -> N
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     """Offer what to compute with and what to write."""
-    parser.add_argument(
-        "--weights",
-        choices=("released", UNTRAINED),
-        default="released",
-        help=f"{UNTRAINED} tries the whole chain without weights; its picture is noise",
-    )
+    add_model_options(parser)
     add_models_option(parser)
-    parser.add_argument("--size", type=int, default=512, help="side of the animated square (default: 512)")
     parser.add_argument(
         "--full-resolution", action="store_true", help="paste the result back into the whole portrait, at its own size"
     )
@@ -164,8 +157,8 @@ def animate_in(session: Session, options: argparse.Namespace, processes: Process
     check_output(options.out, [options.portrait, options.driving])
     check_decoder(options)
     device = find_device(options, processes)
-    if options.weights == "released":
-        files = find_models(options.models)
+    if options.weights != UNTRAINED:
+        files = weight_files(options)
         if not options.no_identity:
             files.path("arcface")
     pose_detector = _find_pose_detector(options)
@@ -329,12 +322,7 @@ def _networks(
 def _load(options: argparse.Namespace, device: torch.device | None, workload: Workload) -> Pipeline:
     dtype = None if options.dtype is None else DTYPES[options.dtype]
     placed = placement(options, device, dtype, workload, is_tiny=options.weights == UNTRAINED)
-    if options.weights == UNTRAINED:
-        return with_compiled_unet(options, Pipeline.untrained_tiny(device=device, dtype=dtype, **placed))
-    say("Loading the released weights (for academic, non-commercial use only)")
-    has_identity = not options.no_identity
-    pipeline = Pipeline.from_pretrained(options.models, device=device, dtype=dtype, has_identity=has_identity, **placed)
-    return with_compiled_unet(options, pipeline)
+    return with_compiled_unet(options, load_model(options, device, dtype, **placed))
 
 
 def _working_size(options: argparse.Namespace) -> int:

@@ -30,7 +30,6 @@ from ..batch import (
     write_record,
     write_report,
 )
-from ..checkpoints import find_models
 from ..config import SamplingConfig
 from ..distributed import Processes, WorkList, join
 from ..errors import ConfigurationError, HunyuanPortraitError, MediaError
@@ -40,8 +39,9 @@ from ..pipeline import default_device, default_dtype
 from ..preview import find_tiny_decoder
 from ..sampling import SpeedConfig
 from ..video.files import temporary_beside
-from .animate import UNTRAINED, add_options, animate_in, find_device
+from .animate import add_options, animate_in, find_device
 from .job import Session
+from .model import UNTRAINED, weight_files
 from .options import DTYPES, SUBJECTS, detector_files, is_manual, sampling_config
 from .progress import say, speak_as
 from .provenance import fingerprint
@@ -274,7 +274,7 @@ def _parts(options: argparse.Namespace) -> dict[str, str]:
     parts = {name: str(value) for name, value in vars(options).items() if name not in _NOT_PARTS}
     parts |= {name: _hash_of(getattr(options, name), SUBJECTS[name]) for name in SUBJECTS}
     if options.weights != UNTRAINED:
-        files = find_models(options.models)
+        files = weight_files(options)
         names = [*NETWORKS, *(() if options.no_identity else ("arcface",))]
         parts |= {f"weights of {name}": _hash_of(files.path(name), name) for name in names}
     if not all(is_manual(options, subject) for subject in SUBJECTS):

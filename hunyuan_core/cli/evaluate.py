@@ -30,10 +30,11 @@ from ..evaluation.weights import (
 from ..faces.detection import FaceDetector
 from ..faces.identity import ArcFace
 from ..optional import require
-from ..pipeline import Pipeline
+from ..toy import toy_files
 from ..video import open_video, read_image, write_image
 from ..video.files import replacing
-from .animate import UNTRAINED, find_device
+from .animate import find_device
+from .model import UNTRAINED, add_model_options, is_toy, load_model, set_size
 from .options import (
     DTYPES,
     SUBJECTS,
@@ -88,9 +89,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--download-metrics", action="store_true", help="fetch AlexNet (LPIPS) and Inception (FID-VID) there first"
     )
-    parser.add_argument("--weights", choices=("released", UNTRAINED), default="released")
+    add_model_options(parser)
     add_models_option(parser)
-    parser.add_argument("--size", type=int, default=512, help="side of the animated square (default: 512)")
     parser.add_argument("--no-identity", action="store_true", help="leave out ArcFace (drawings, animals)")
     parser.add_argument("--device", help="torch device (default: CUDA, then MPS, then the CPU)")
     parser.add_argument("--dtype", choices=tuple(DTYPES), help="(default: fp16 on a GPU, fp32 on the CPU)")
@@ -141,6 +141,7 @@ def _check(options: argparse.Namespace) -> list[str]:
         if part not in ABLATIONS or parts.count(part) > 1:
             raise ConfigurationError(f"--ablate takes each of {', '.join(ABLATIONS)} once; got {options.ablate!r}.")
     check_faces(options, SUBJECTS)
+    set_size(options)
     check_size(options.size)
     return parts
 
@@ -180,10 +181,7 @@ def _measure_model(
     dtype = None if options.dtype is None else DTYPES[options.dtype]
     if options.weights == UNTRAINED:
         warn(f"{UNTRAINED}: the networks are tiny and untrained, so the numbers say nothing of the model.")
-        pipeline = Pipeline.untrained_tiny(device=device, dtype=dtype)
-    else:
-        has_identity = not options.no_identity
-        pipeline = Pipeline.from_pretrained(options.models, device=device, dtype=dtype, has_identity=has_identity)
+    pipeline = load_model(options, device, dtype)
     reasons = dict(networks.reasons)
     if pipeline.arcface is None:
         reasons["arcface"] = "needs ArcFace, which --no-identity or the untrained model leaves out."
@@ -219,7 +217,8 @@ def _measure_model(
 def _evaluators_of_files(options: argparse.Namespace, networks: MetricNetworks) -> Evaluators:
     """Open what the models folder holds; what it does not is named with its reason."""
     folder = models_folder(options.models)
-    files = ModelFiles(folder, {file.name: path for file in FILES if (path := locate(folder, file))})
+    found_files = {file.name: path for file in FILES if (path := locate(folder, file))}
+    files = toy_files() if is_toy(options) else ModelFiles(folder, found_files)
     reasons = dict(networks.reasons)
 
     def found(name: str, make: Callable[[], Any]) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from ..checkpoints import find_models
 from ..checkpoints.loading import read_config
 from ..config import NETWORK_CONFIGS, ModelConfig, SamplingConfig
 from ..data import Branch
@@ -17,6 +16,7 @@ from ..models.memory_plan import PLANS, MemoryEstimate, MemoryPlan, Workload, fr
 from ..models.predictor import MAX_CACHED_FRAMES
 from ..pipeline import default_device, default_dtype
 from ..sampling import SpeedConfig, branch_weights
+from .model import weight_files
 from .progress import say
 
 AUTO = "auto"
@@ -113,7 +113,7 @@ def _most_branches(config: SamplingConfig) -> int:
 
 
 def _config_of_files(options: argparse.Namespace) -> ModelConfig:
-    files, config = find_models(options.models), ModelConfig()
+    files, config = weight_files(options), ModelConfig()
     for name, part in NETWORK_CONFIGS.items():
         config = replace(config, **{part: getattr(read_config(name, files.path(name)), part)})
     return config

@@ -21,10 +21,14 @@ from ..faces.report import SMALL_FACE, frame_ranges
 from ..faces.tracking import smooth_track, track_faces
 from ..optional import require
 from ..sampling import PRESETS
+from ..toy import toy_reader_file
+from ..training.toyworld.detector import DrawnFaceDetector
 from ..video import VideoSource, open_video
+from .model import default_sampling, is_toy, set_size
 from .progress import bar, say, warn
 
 SUBJECTS = {"portrait": "portrait", "driving": "driving video"}
+DRAWN = "drawn"
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 SAMPLING_HELP = {
@@ -47,7 +51,7 @@ SAMPLING_HELP = {
 
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     """Offer every field of SamplingConfig under its name."""
-    group = parser.add_argument_group("sampling (defaults as released)")
+    group = parser.add_argument_group("sampling (defaults as released; those of the toy model are its own)")
     for field in fields(SamplingConfig):
         default = field.default
         is_ramp = isinstance(default, tuple)
@@ -62,12 +66,16 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
 
 
 def sampling_config(options: argparse.Namespace) -> SamplingConfig:
-    """Read SamplingConfig from the options: what was given, else the preset's, else the default, noted in the options.
+    """Read SamplingConfig from the options: what was given, else the preset's, else the default that fits the weights.
+
+    What was not given is noted in the options, the size too.
 
     Raises:
         ConfigurationError: If a value is out of range, or a ramp has more than two values.
     """
-    base = SamplingConfig() if options.preset is None else PRESETS[options.preset].apply(SamplingConfig())
+    set_size(options)
+    base = default_sampling(options)
+    base = base if options.preset is None else PRESETS[options.preset].apply(base)
     for name, value in vars(base).items():
         if getattr(options, name) is None:
             setattr(options, name, list(value) if isinstance(value, tuple) else value)  # for the video's record
@@ -94,9 +102,10 @@ def add_face_options(parser: argparse.ArgumentParser, subjects: Iterable[str]) -
     group = parser.add_argument_group("faces")
     group.add_argument(
         "--detector",
-        choices=("auto", "yoloface", "mediapipe", "insightface"),
+        choices=("auto", "yoloface", "mediapipe", "insightface", DRAWN),
         default="auto",
-        help="face detector; auto takes the first of these that is there (released: yoloface)",
+        help="face detector; auto takes the first of these that is there (released: yoloface), and with --weights toy "
+        f"{DRAWN}, which knows the one face of a drawn picture",
     )
     group.add_argument(
         "--detector-model", type=_path, metavar="FILE", help="the detector's own file, if not in --models"
@@ -168,7 +177,13 @@ def find_detectors(
 
 
 def detector_files(options: argparse.Namespace) -> dict[str, Path | None]:
-    """Find the file or folder of each detector that may be chosen; None where it is not there."""
+    """Find the file or folder of each detector that may be chosen; None where it is not there.
+
+    Raises:
+        WeightsError: If it is the one that the package carries, and that is missing.
+    """
+    if options.detector == DRAWN or (options.detector == "auto" and is_toy(options)):
+        return {DRAWN: options.detector_model or toy_reader_file()}
     folder = models_folder(options.models)
     yoloface = next(file for file in FILES if file.name == "yoloface")
     return {
@@ -188,11 +203,11 @@ def _automatic_detector(options: argparse.Namespace, subject: str, device: torch
             raise ConfigurationError(
                 f"--detector {options.detector} needs its file: put {name} into {folder}, or give --detector-model."
             )
-        return create_detector(options.detector, model_path=path, device=where)
+        return _create(options.detector, path, where)
     for name, path in candidates.items():
         if path is not None and _is_installed(name):
             options.detector = name  # for the record that the video keeps
-            return create_detector(name, model_path=path, device=where)
+            return _create(name, path, where)
     raise ConfigurationError(
         f"No face detector is there for the {SUBJECTS[subject]}: put yoloface_v5m.pt (hunyuan-portrait download) or "
         f"MediaPipe's face_landmarker.task (and pip install mediapipe) into {folder}, or give the face by hand with "
@@ -286,8 +301,14 @@ def _existing(path: Path) -> Path | None:
     return path if path.exists() else None
 
 
+def _create(name: str, path: Path | None, device: str) -> FaceDetector:
+    if name == DRAWN and path is not None:
+        return DrawnFaceDetector(path)
+    return create_detector(name, model_path=path, device=device)
+
+
 def _is_installed(detector: str) -> bool:
-    if detector == "yoloface":
+    if detector in ("yoloface", DRAWN):
         return True
     try:
         require(detector, "face detection", f"pip install {detector}")

@@ -27,12 +27,12 @@ def write_tiny_models(folder: Path) -> None:
             write_arcface(path)
 
 
-def write_arcface(path: Path) -> None:
+def write_arcface(path: Path, seed: int = 0) -> None:
     """Write an ArcFace-shaped network: mean colours of a grid of 6x6 cells, mixed to 512 numbers."""
     import onnx
     from onnx import helper, numpy_helper
 
-    weights = np.random.default_rng(0).standard_normal((108, 512)).astype(np.float32)
+    weights = np.random.default_rng(seed).standard_normal((108, 512)).astype(np.float32)
     graph = helper.make_graph(
         [
             helper.make_node("AveragePool", ["data"], ["cells"], kernel_shape=[18, 18], strides=[18, 18]),

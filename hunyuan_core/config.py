@@ -94,6 +94,8 @@ class RefinerConfig:
     num_intensity_levels: int = 128
     combine_intensities: str = "add"
     """``"add"`` (released: two tables of hidden_dim) or ``"concat"`` (paper: of half of it, side by side)."""
+    intensity_statistic: str = "mean"
+    """``"mean"`` (released) or ``"rms"`` (paper); see ``faces.intensity``."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,10 @@ NETWORK_CONFIGS = {
 """Which field of ModelConfig a network is built from."""
 
 
+_LATER = {"intensity_statistic"}
+"""Fields that files of earlier versions lack."""
+
+
 def config_to_json(name: str, config: ModelConfig) -> str:
     """Write the part of a configuration that one network is built from.
 
@@ -192,6 +198,8 @@ def config_from_json(name: str, text: str) -> ModelConfig:
     except (json.JSONDecodeError, RecursionError) as error:
         raise ConfigurationError(f"the configuration of {name} is not JSON ({error}).") from error
     expected = {field_.name: getattr(default, field_.name) for field_ in fields(default)}
+    if isinstance(values, dict):
+        values = {**{name: expected[name] for name in _LATER & set(expected)}, **values}
     if not isinstance(values, dict) or set(values) != set(expected):
         wrong = sorted(set(values) ^ set(expected)) if isinstance(values, dict) else [type(values).__name__]
         raise ConfigurationError(f"the configuration of {name} lacks or does not know {', '.join(wrong)}.")

@@ -47,7 +47,7 @@ def encode_motion(
         ShapeError: If there are fewer or more frames than entries in the track.
         ConfigurationError: If a given intensity is not one that the refiner knows.
     """
-    num_levels = refiner.config.num_intensity_levels
+    num_levels, statistic = refiner.config.num_intensity_levels, refiner.config.intensity_statistic
     _check_level("head_intensity", head_intensity, num_levels)
     _check_level("expression_intensity", expression_intensity, num_levels)
     intensities = [
@@ -55,7 +55,12 @@ def encode_motion(
             head if head_intensity is None else head_intensity,
             face if expression_intensity is None else expression_intensity,
         )
-        for head, face in chunk_intensities(track.landmarks, INTENSITY_CHUNK, levels=num_levels)
+        for head, face in chunk_intensities(
+            track.landmarks,
+            INTENSITY_CHUNK,
+            levels=num_levels,
+            statistic=statistic,  # pyright: ignore[reportArgumentType]
+        )
     ]
     weight = expression.resnet50.conv1.weight
     sizes = expression.config.image_size, head_pose.config.image_size

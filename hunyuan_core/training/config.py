@@ -34,8 +34,6 @@ class DataConfig:
     """Largest change of brightness, contrast and saturation of the motion crops, as a share."""
     identity: str = "network"
     """``"network"`` trains a small one in the place of ArcFace; ``"stored"`` takes what ArcFace saw in the videos."""
-    intensity_statistic: str = "mean"
-    """``"mean"`` as released, or ``"rms"`` as in the paper."""
     pose_images: str = "black"
     """``"black"`` as the released inference feeds, or ``"skeleton"`` as in the paper."""
     dropped_edges: float = 0.1
@@ -227,7 +225,7 @@ def _check_videos(config: TrainingConfig) -> None:
 _CHOICES = {
     "stage": STAGES,
     "data.identity": ("network", "stored"),
-    "data.intensity_statistic": ("mean", "rms"),
+    "model.refiner.intensity_statistic": ("mean", "rms"),
     "data.pose_images": ("black", "skeleton"),
     "optimiser.precision": ("fp32", "bf16", "fp16"),
 }

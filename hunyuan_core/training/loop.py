@@ -281,6 +281,7 @@ def fingerprint(config: TrainingConfig) -> str:
     values = dataclasses.asdict(config)
     # These do not change what is computed.
     del values["output"], values["data"]["num_workers"]
+    values["data"]["intensity_statistic"] = values["model"]["refiner"].pop("intensity_statistic")  # where it once was
     for name in ("anew", "ablate"):  # keys that earlier runs did not have
         if not values[name]:
             del values[name]

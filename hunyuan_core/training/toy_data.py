@@ -150,7 +150,7 @@ class ToyClips(torch.utils.data.Dataset[Clip]):
         intensity = motion_intensity(
             landmarks,
             levels=self.model.refiner.num_intensity_levels,
-            statistic=data.intensity_statistic,  # pyright: ignore[reportArgumentType]
+            statistic=self.model.refiner.intensity_statistic,  # pyright: ignore[reportArgumentType]
         )
         return Clip(
             target=to_tensor(target),

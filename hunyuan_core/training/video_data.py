@@ -77,7 +77,7 @@ class VideoClips(torch.utils.data.Dataset[Clip]):
         intensity = motion_intensity(
             track.landmarks[chunk],
             levels=self.model.refiner.num_intensity_levels,
-            statistic=data.intensity_statistic,  # pyright: ignore[reportArgumentType]
+            statistic=self.model.refiner.intensity_statistic,  # pyright: ignore[reportArgumentType]
         )
         return Clip(
             target=to_tensor([square_crop(frame, square, size) for frame in frames]),

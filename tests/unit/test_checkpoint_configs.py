@@ -95,6 +95,16 @@ def test_a_bad_configuration_is_named(text: str, message: str, tmp_path: Path) -
         load_network("pose_guider", path)
 
 
+def test_a_file_of_an_earlier_version_has_the_defaults_of_later_fields(tmp_path: Path) -> None:
+    config = ModelConfig.tiny()
+    values = asdict(config.refiner)
+    del values["intensity_statistic"]
+    path = tmp_path / "motion_proj.safetensors"
+    save_file(build("refiner", config).state_dict(), path, metadata={CONFIG_KEY: json.dumps(values), FORMAT_KEY: "1"})
+
+    assert load_network("refiner", path).config == config.refiner
+
+
 def test_infinity_is_no_size(tmp_path: Path) -> None:
     path = tmp_path / "vae.safetensors"
     text = json.dumps({**asdict(VAEConfig()), "scaling_factor": float("inf")})

@@ -6,15 +6,18 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from tiny_training import MODEL, training_config
 
+from hunyuan_core.config import RefinerConfig
 from hunyuan_core.faces.intensity import motion_intensity
-from hunyuan_core.motion import encode_motion
+from hunyuan_core.pipeline import Pipeline
 from hunyuan_core.training.config import DataConfig
 from hunyuan_core.training.loop import build_stage
 from hunyuan_core.training.toy_data import Clip, Frames, ToyClips, ToyFrames, jitter
 from hunyuan_core.training.toyworld import Painter, face_track, random_identity, random_motion
+from hunyuan_core.training.weights import export
 
 DATA = DataConfig(image_size=64, num_frames=3, num_workers=0, colour_jitter=0.0)
 
@@ -42,10 +45,20 @@ def test_another_driver_changes_what_is_known_of_the_motion_and_not_the_truth() 
     assert other.motion.abs().max() <= 1
 
 
-def test_crops_and_tokens_are_those_of_inference(tmp_path: Path) -> None:
-    stage = build_stage(training_config(tmp_path, loss={"auxiliary_weight": 0.0}))
+PAPER = dataclasses.replace(
+    MODEL.refiner, num_intensity_levels=64, combine_intensities="concat", intensity_statistic="rms"
+)
+
+
+@pytest.mark.parametrize("refiner", [MODEL.refiner, PAPER], ids=["released", "paper"])
+def test_crops_and_tokens_are_those_of_inference(refiner: RefinerConfig, tmp_path: Path) -> None:
+    model = dataclasses.replace(MODEL, refiner=refiner)
+    config = training_config(tmp_path, model=model, loss={"auxiliary_weight": 0.0})
+    stage = build_stage(config)
+    export(stage, config, tmp_path)
+    exported = Pipeline.from_pretrained(tmp_path, device="cpu")
     rng = np.random.default_rng([0, 2])
-    clip = clips(other_driver_share=0.0)[2]
+    clip = ToyClips(model, dataclasses.replace(DATA, other_driver_share=0.0), 0, 3)[2]
     # Drawn as ToyClips draws it.
     person = random_identity(rng)
     rng.random()
@@ -55,11 +68,11 @@ def test_crops_and_tokens_are_those_of_inference(tmp_path: Path) -> None:
     assert [frames[i].tolist() for i in rows] == clip.target.permute(0, 2, 3, 1).tolist()
 
     track = face_track(person, motion, 64)
-    assert clip.intensity.tolist() == list(motion_intensity(track.landmarks))
+    options = {"levels": 64, "statistic": "rms"} if refiner is PAPER else {}
+    assert clip.intensity.tolist() == list(motion_intensity(track.landmarks, **options))
+    expected = exported.encode_motion(frames, track)
+    assert (*expected.head_intensity, *expected.expression_intensity) == tuple(clip.intensity.tolist())
     with torch.inference_mode():
-        expected = encode_motion(
-            frames, track, stage.network("expression"), stage.network("head_pose"), stage.network("refiner")
-        )
         _, tokens, _ = stage.encode(Clip.stack([clip]))  # pyright: ignore[reportCallIssue]
     assert torch.allclose(tokens[0], expected.tokens[rows], atol=1e-4)
 

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _stopped_by_signals():
             # Not at module level: these take seconds to import, and an interrupt then should not show a traceback.
-            from . import animate, batch, demo, evaluate, inspect, prepare, train, weights
+            from . import animate, batch, demo, evaluate, evaluate_toy, inspect, prepare, train, weights
 
             parser = _Parser(
                 prog="hunyuan-portrait",
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             parser.add_argument("--version", action="version", version=f"hunyuan-portrait {__version__}")
             commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-            for module in (animate, batch, evaluate, prepare, train, inspect, weights, demo):
+            for module in (animate, batch, evaluate, evaluate_toy, prepare, train, inspect, weights, demo):
                 module.add_commands(commands)
             options = parser.parse_args(arguments)
             return options.run(options)

@@ -16,6 +16,7 @@ from .toyworld import (
     landmarks,
     random_identity,
     random_motion,
+    standard_motion,
 )
 
 _LOW, _HIGH = np.array(list(MOTION_RANGES.values()), dtype=np.float32).T
@@ -66,7 +67,7 @@ class ToyPictures(torch.utils.data.Dataset[Pictures]):
         return Pictures(
             seed=torch.tensor(int(rng.integers(2**62))),
             pictures=to_tensor([_spoil(picture, self.data.colour_jitter, rng) for picture in pictures]),
-            motion=torch.from_numpy((rows - _LOW) / (_HIGH - _LOW) * 2 - 1),
+            motion=torch.from_numpy(standard_motion(rows)),
             looks=torch.from_numpy(identity_parameters(person)),
             landmarks=torch.from_numpy(points.astype(np.float32)),
         )

@@ -9,7 +9,7 @@ still, and a head that turns by parallax of its features alone. What is learned 
 from .drawing import Painter, render
 from .geometry import LANDMARK_GROUPS, face, face_box, face_mask, face_track, landmarks
 from .identity import IDENTITY_PARAMETERS, Identity, identity_parameters, random_identity
-from .motion import MOTION_PARAMETERS, MOTION_RANGES, random_motion
+from .motion import MOTION_PARAMETERS, MOTION_RANGES, random_motion, standard_motion
 
 __all__ = [
     "IDENTITY_PARAMETERS",
@@ -27,4 +27,5 @@ __all__ = [
     "random_identity",
     "random_motion",
     "render",
+    "standard_motion",
 ]

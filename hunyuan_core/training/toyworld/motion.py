@@ -64,6 +64,12 @@ def random_motion(
     return motion.astype(np.float32)
 
 
+def standard_motion(motion: np.ndarray) -> np.ndarray:
+    """Map each parameter's range to [-1, 1]; motion (..., 11)."""
+    low, high = np.array(list(MOTION_RANGES.values()), dtype=motion.dtype).T
+    return (motion - low) / (high - low) * 2 - 1
+
+
 def _blinks(rng: np.random.Generator, time: np.ndarray, intensity: float) -> np.ndarray:
     """Eyes of a resting opening that close for a fifth of a second now and then."""
     blink = np.full(len(time), rng.choice([0.0, 0.0, rng.uniform(0, 0.5)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,8 +16,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = commands.add_parser(
         "train",
         help="train or fine-tune the networks",
-        description="Train the networks as a TOML file says. Runs on several processes under `accelerate launch` or "
-        "`torchrun`. Leaves weights in the layout of the released ones, and prints their folder.",
+        description="Train the networks as a TOML file says. Runs on several processes, of several machines too, under "
+        "`torchrun`, or with GPUs `accelerate launch`. Leaves weights in the layout of the released ones, and prints "
+        "their folder.",
     )
     parser.set_defaults(run=train, stopped="Interrupted; go on with --resume.")
     parser.add_argument("config", type=Path, metavar="CONFIG", help="the TOML file")
@@ -43,5 +45,6 @@ def train(options: argparse.Namespace) -> int:
                 say(f"step {num_done}/{total}  {values}")
 
         weights = run(config, report, is_resumed=options.resume).weights
-    print(weights)
+    if os.environ.get("RANK", "0") == "0":
+        print(weights)
     return 0

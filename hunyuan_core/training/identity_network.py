@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..errors import WeightsError
 from ..faces.crops import ARCFACE_SIZE
 from ..faces.identity import ArcFace
 
@@ -32,21 +35,34 @@ class IdentityNetwork(nn.Module):
 
 
 def export_identity(network: IdentityNetwork, path: str | Path) -> None:
-    """Write the network as ONNX, under the names by which ``ArcFace`` knows its own.
+    """Write the network as ONNX, under the names by which ``ArcFace`` knows its own, whole or not at all.
 
     Raises:
         MissingDependencyError: If onnx is not installed.
+        WeightsError: If the file cannot be written.
     """
     from ..optional import require
 
     require("onnx", "writing the identity network", "pip install onnx")
-    crop = torch.zeros(1, 3, ARCFACE_SIZE, ARCFACE_SIZE)
+    crop, content = torch.zeros(1, 3, ARCFACE_SIZE, ARCFACE_SIZE), BytesIO()
     # The exporter that needs no further package.
     torch.onnx.export(
         network.eval(),
         (crop,),
-        str(path),
+        content,
         dynamo=False,
         input_names=[ArcFace.input_name],
         output_names=["embedding"],
     )
+    path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content.getvalue())
+        os.replace(part, path)
+    except OSError as error:
+        raise WeightsError(
+            f"{path} cannot be written ({error}); check the disk's free space and the folder's permissions."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)

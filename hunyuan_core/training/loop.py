@@ -135,6 +135,8 @@ def _accelerator(config: TrainingConfig) -> Any:
             "On the CPU bf16 cannot train clips of two frames: the gradient of PyTorch's convolution over time holds "
             "memory that nothing wrote; set data.num_frames to 3 or more, or optimiser.precision to fp32."
         )
+    if is_cpu and precision == "fp16":
+        raise ConfigurationError("fp16 trains on GPUs only; set optimiser.precision to bf16 or fp32.")
     accelerate = require("accelerate", "training", EXTRA)
     # It keeps one precision for all of the process's life, and runs may differ.
     accelerate.state.AcceleratorState._reset_state()

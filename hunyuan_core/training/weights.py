@@ -92,9 +92,7 @@ def export(stage: Stage, config: TrainingConfig, folder: str | Path) -> None:
         if name == IDENTITY:
             assert isinstance(network, IdentityNetwork)  # noqa: S101
             write_safetensors(network.state_dict(), folder / _OWN[name], {})
-            path = folder / _FILES[name].filename
-            path.parent.mkdir(parents=True, exist_ok=True)
-            export_identity(network, path)
+            export_identity(network, folder / _FILES[name].filename)
             continue
         if name == "vae":
             scale = (

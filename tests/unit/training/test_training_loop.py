@@ -21,7 +21,8 @@ from hunyuan_core.data import Face
 from hunyuan_core.errors import ConfigurationError, HunyuanPortraitError, WeightsError
 from hunyuan_core.pipeline import Pipeline
 from hunyuan_core.training.checkpoints import load_checkpoint, save_checkpoint
-from hunyuan_core.training.config import TrainingConfig
+from hunyuan_core.training.config import OptimiserConfig, TrainingConfig
+from hunyuan_core.training.identity_network import IdentityNetwork, export_identity
 from hunyuan_core.training.loop import build_stage, learning_rate, open_dataset, train
 from hunyuan_core.training.toyworld import face, face_track, random_identity, random_motion, render
 
@@ -32,6 +33,7 @@ WITHOUT_INFLUENCE = (
     "adapter.branch",  # these make the query of an attention with one key, whose weight is 1 whatever the query
     "adapter.cross_attn.image_proj",  # the same query
     "vision.mask_token",  # of DINOv2's own training
+    "vae.decoder.mid_block.attentions",  # diffusers runs it between two layers, and here is one per block
 )
 
 
@@ -103,19 +105,46 @@ def gradients(config: TrainingConfig) -> tuple[dict[str, torch.Tensor | None], s
     return {name: parameter.grad for name, parameter in stage.named_parameters()}, learning
 
 
-@pytest.mark.parametrize("trainable", [TrainingConfig().trainable, ("unet", "vision", "head_pose", "arcface")])
-def test_what_learns_has_a_gradient_and_what_is_frozen_has_none(trainable: tuple[str, ...], tmp_path: Path) -> None:
-    config = training_config(tmp_path, trainable=trainable, loss={"drop_all": 0.0, "drop_motion": 0.0})
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, pose_images="skeleton"))
+@pytest.mark.parametrize(
+    ("stage", "trainable"),
+    [
+        ("joint", TrainingConfig().trainable),
+        ("joint", ("unet", "vision", "head_pose", "arcface")),
+        ("motion", ("vision", "token_projection", "expression", "head_pose", "refiner", "arcface")),
+        ("vae", ("vae",)),
+    ],
+)
+def test_what_learns_has_a_gradient_and_what_is_frozen_has_none(
+    stage: str, trainable: tuple[str, ...], tmp_path: Path
+) -> None:
+    config = training_config(
+        tmp_path,
+        stage=stage,
+        trainable=trainable,
+        data={"pose_images": "skeleton"},
+        loss={"drop_all": 0.0, "drop_motion": 0.0},
+    )
     found, learning = gradients(config)
 
-    patterns = [name.removeprefix("networks.") for name in learning]
-    assert any(name.startswith("unet.") for name in patterns)
+    assert {name.split(".")[1] for name in learning if name.startswith("networks.")} == {
+        pattern.partition(".")[0] for pattern in trainable
+    }
     assert all(found[name] is None for name in set(found) - learning)
     idle = {name for name in learning if found[name] is None or not found[name].any()}  # pyright: ignore[reportOptionalMemberAccess]
     assert [name for name in sorted(idle) if not any(part in name for part in WITHOUT_INFLUENCE)] == []
     expected = {name for name in learning if any(part in name for part in WITHOUT_INFLUENCE)}
     assert idle == expected
+
+
+def test_the_gradient_is_cut_to_its_largest_norm(tmp_path: Path) -> None:
+    clip, beta1 = 0.01, OptimiserConfig().beta1
+    losses = train(run_of(tmp_path, optimiser={"num_steps": 1, "gradient_clip": clip})).losses
+    moments = load_file(tmp_path / "step_00000001" / "optimiser.safetensors")
+    squares = [float(value.square().sum()) for name, value in moments.items() if name.endswith(".exp_avg")]
+
+    assert losses["gradient"] > 10 * clip
+    # After one step the first moment is the gradient times 1 - beta1.
+    assert sum(squares) ** 0.5 == pytest.approx((1 - beta1) * clip, rel=1e-3)
 
 
 def test_released_defaults_freeze_what_the_paper_freezes(tmp_path: Path) -> None:
@@ -293,6 +322,12 @@ def test_a_folder_that_cannot_be_written_is_named(half: Path, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_leaves_no_half_of_the_weights(tmp_path: Path) -> None:
+    with full_disk(100_000), pytest.raises(WeightsError, match=r"arcface\.onnx cannot be written .* free space"):
+        export_identity(IdentityNetwork(), tmp_path / "arcface.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- what is left behind
 
 
@@ -322,6 +357,8 @@ def test_the_average_of_the_weights_is_exported(whole: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the trap is of the CPU")
-def test_bfloat16_clips_of_two_frames_are_refused_on_the_cpu(tmp_path: Path) -> None:
+def test_precisions_that_the_cpu_lacks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"data\.num_frames to 3"):
         train(run_of(tmp_path, optimiser={"precision": "bf16"}))
+    with pytest.raises(ConfigurationError, match=r"fp16 trains on GPUs only; set optimiser\.precision"):
+        train(run_of(tmp_path, optimiser={"precision": "fp16"}))

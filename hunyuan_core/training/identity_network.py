@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,21 +43,20 @@ def export_identity(network: IdentityNetwork, path: str | Path) -> None:
     from ..optional import require
 
     require("onnx", "writing the identity network", "pip install onnx")
-    crop, content = torch.zeros(1, 3, ARCFACE_SIZE, ARCFACE_SIZE), BytesIO()
-    # The exporter that needs no further package.
-    torch.onnx.export(
-        network.eval(),
-        (crop,),
-        content,
-        dynamo=False,
-        input_names=[ArcFace.input_name],
-        output_names=["embedding"],
-    )
     path = Path(path)
     part = path.with_name(f"{path.name}.part")
+    crop = torch.zeros(1, 3, ARCFACE_SIZE, ARCFACE_SIZE)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content.getvalue())
+        # The exporter that needs no further package.
+        torch.onnx.export(
+            network.eval(),
+            (crop,),
+            str(part),
+            dynamo=False,
+            input_names=[ArcFace.input_name],
+            output_names=["embedding"],
+        )
         os.replace(part, path)
     except OSError as error:
         raise WeightsError(

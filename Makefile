@@ -14,7 +14,7 @@ COMFYUI := build/comfyui
 .PHONY: help install dev demo test lint types unit parity count bench test-comfyui test-nodes test-server comfyui clean
 
 help:
-	@echo "make demo     animate a drawn portrait and print where the video is"
+	@echo "make demo     a real animation by the small model: prints its figures and where the video is (SEED=n)"
 	@echo "make test     everything that CI runs: lint, types, unit, parity, bench, test-comfyui"
 	@echo "make unit     the tests that need nothing but this repository"
 	@echo "make parity   compare with golden tensors (GOLDEN_DIR=$(GOLDEN_DIR))"
@@ -28,7 +28,7 @@ $(PY):
 
 $(VENV)/.installed: pyproject.toml | $(PY)
 	$(if $(TORCH),$(PY) -m pip install --quiet $(TORCH))
-	$(PY) -m pip install --quiet --editable .
+	$(PY) -m pip install --quiet --editable ".[onnx]"
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.installed
@@ -40,7 +40,7 @@ install: $(VENV)/.installed
 dev: $(VENV)/.dev
 
 demo: install
-	@$(VENV)/bin/hunyuan-portrait demo
+	@$(VENV)/bin/hunyuan-portrait demo $(if $(SEED),--seed $(SEED))
 
 test: lint types unit parity bench test-comfyui
 

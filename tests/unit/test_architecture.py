@@ -30,9 +30,9 @@ LAYERS = [
         "distributed",
         "toy",
     },
-    {"pipeline", "preview", "motion_files", "motion_report", "inspection", "demo", "evaluation"},
+    {"pipeline", "preview", "motion_files", "motion_report", "inspection", "evaluation"},
     {"jobs", "shared_sampling", "training", "ablation"},
-    {"batch"},
+    {"batch", "demo", "toy_benchmark"},
     {"cli", "__init__"},
 ]
 BESIDE = {

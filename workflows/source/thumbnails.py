@@ -1,4 +1,4 @@
-"""The pictures in the list of templates: schemes of what each workflow does, from the project's own drawings.
+"""The pictures in the list of templates: schemes of what each workflow does, from the project's drawn world.
 
 They show no output of the model: the drawn portrait is drawn again with the driver's movements.
 """
@@ -6,12 +6,13 @@ They show no output of the model: the drawn portrait is drawn again with the dri
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hunyuan_core.demo import draw_driver, draw_follower, draw_portrait
+from hunyuan_core.demo import EXAMPLE_SEED, Scene
 from hunyuan_core.sampling.sigmas import karras_sigmas
 
 SIDE = 512
@@ -19,8 +20,8 @@ QUALITY = 85
 NUM_FRAMES = 24
 SHOWN = (2, 6, 10, 14, 18, 22)
 BACKGROUND, TEXT, FAINT, ACCENT = (30, 33, 40), (238, 240, 244), (150, 156, 168), (244, 180, 76)
-CHANNELS = ((0, 1, 2), (2, 0, 1), (1, 2, 0))
-"""Orders of red, green and blue: cheap other people."""
+OTHERS = (27, 332)
+"""Seeds of further people."""
 
 
 class Scheme:
@@ -93,7 +94,7 @@ def _full_control() -> Scheme:
 def _long_video() -> Scheme:
     scheme = Scheme("Long video")
     scheme.film([*_driver(), _driver()[0]], -30, 90, 82)
-    scheme.picture(draw_portrait(), 60, 214, 120)
+    scheme.picture(_scene().portrait(), 60, 214, 120)
     scheme.arrow((214, 274), (276, 274))
     scheme.canvas.rectangle((318, 216, 438, 332), outline=ACCENT, width=5)
     scheme.text(378, 262, "frame", 24)
@@ -142,10 +143,10 @@ def _many_portraits() -> Scheme:
     scheme = Scheme("One motion, many portraits")
     scheme.film(_driver()[:3], 106, 90, 100)
     scheme.text(SIDE // 2, 228, "encoded once", 20, FAINT)
-    for i, channels in enumerate(CHANNELS):
+    for i, seed in enumerate((EXAMPLE_SEED, *OTHERS)):
         x = 28 + 156 * i
         scheme.arrow((SIDE // 2 + 30 * (i - 1), 246), (x + 72, 292))
-        scheme.picture(_follower()[1][..., channels], x, 320, 144)
+        scheme.picture(_follower(seed)[1], x, 320, 144)
     return scheme
 
 
@@ -173,7 +174,7 @@ SCHEMES = {
 
 
 def _portrait_and_driver(scheme: Scheme) -> None:
-    scheme.picture(draw_portrait(), 24, 74, 170, "portrait")
+    scheme.picture(_scene().portrait(), 24, 74, 170, "portrait")
     scheme.picture(_driver()[1], 24, 286, 170, "driving video")
     scheme.arrow((206, 266), (234, 266))
 
@@ -184,12 +185,18 @@ def _play(scheme: Scheme, x: int, y: int) -> None:
     scheme.canvas.polygon([(x + 84, y + 80), (x + 84, y + 98), (x + 99, y + 89)], fill=TEXT)
 
 
+def _scene(seed: int = EXAMPLE_SEED) -> Scene:
+    """The driver is always the same."""
+    scene = Scene.draw(EXAMPLE_SEED, NUM_FRAMES, SIDE, fps=12.5)
+    return replace(scene, person=Scene.draw(seed, 1, SIDE).person, motion=scene.motion[list(SHOWN)])
+
+
 def _driver() -> list[np.ndarray]:
-    return [frame for i, frame in enumerate(draw_driver(NUM_FRAMES)) if i in SHOWN]
+    return list(_scene().driver())
 
 
-def _follower() -> list[np.ndarray]:
-    return [frame for i, frame in enumerate(draw_follower(NUM_FRAMES)) if i in SHOWN]
+def _follower(seed: int = EXAMPLE_SEED) -> list[np.ndarray]:
+    return list(_scene(seed).truth())
 
 
 def _draw_cat(turn: float = 0.0, mouth: float = 0.0) -> np.ndarray:

@@ -32,15 +32,17 @@ SMALLEST = 0.25
 class DrawnFaceDetector:
     """Finds the one face of a drawn picture, whose middle square it looks at.
 
-    Args:
-        path: ``reader.safetensors``.
-
-    Raises:
-        WeightsError: If the file is missing, damaged, or not of a reader.
+    Attributes:
+        reader: What looks at the picture.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._reader = load_reader(path)
+        """Open ``reader.safetensors``.
+
+        Raises:
+            WeightsError: If the file is missing, damaged, or not of a reader.
+        """
+        self.reader = load_reader(path)
 
     @torch.inference_mode()
     def detect(self, image: np.ndarray) -> list[Face]:
@@ -61,7 +63,7 @@ class DrawnFaceDetector:
         square = image[corner[1] :, corner[0] :][:side, :side]
         kind = cv2.INTER_AREA if side > READER_SIDE else cv2.INTER_LINEAR
         picture = torch.from_numpy(cv2.resize(square, (READER_SIDE, READER_SIDE), interpolation=kind))
-        found = face_of(self._reader(picture.permute(2, 0, 1)[None].float() / 127.5 - 1))
+        found = face_of(self.reader(picture.permute(2, 0, 1)[None].float() / 127.5 - 1))
         if found is None:
             return []
         return [Face(found.box * side + np.tile(corner, 2), found.landmarks * side + corner, found.score)]

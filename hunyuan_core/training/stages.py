@@ -18,6 +18,7 @@ from ..models.vision import TokenProjection, VisionEncoder
 from ..motion import assemble_tokens
 from .config import TrainingConfig
 from .identity_network import IdentityNetwork
+from .initialisation import start_plainly
 from .objective import Noise, draw_noise, noisy_input, seeded_noise, v_loss
 from .reader_data import Pictures
 from .toy_data import Clip, Frames
@@ -54,6 +55,7 @@ class VAEStage(Stage):
         super().__init__()
         self.config = config
         self.networks = nn.ModuleDict({"vae": _trainable("vae", config)})
+        start_plainly(self.network("vae"))
 
     def forward(self, batch: Frames, num_done: int) -> Losses:
         """Losses of reconstruction, of its edges and colours, and the KL divergence from a standard normal."""
@@ -286,15 +288,17 @@ def choose_trainable(stage: nn.Module, patterns: Iterable[str]) -> list[str]:
 
 
 def _trainable(name: str, config: TrainingConfig) -> nn.Module:
-    network = IdentityNetwork() if name == IDENTITY else build(name, config.model, attention=wide_attention)
+    network = IdentityNetwork() if name == IDENTITY else build(name, config.model, attention=training_attention)
     return nn.Module.train(network, name != "vae" or config.stage == "vae").requires_grad_(True)
 
 
-def wide_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_heads: int) -> torch.Tensor:
-    """PyTorch's attention, on the CPU in float32: its backward pass in bfloat16 is five times slower there."""
-    if q.device.type != "cpu":
+def training_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_heads: int) -> torch.Tensor:
+    """PyTorch's attention, but for bfloat16 on the CPU, where its backward pass is up to ten times slower."""
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
         return scaled_dot_product(q, k, v, num_heads)
-    return scaled_dot_product(q.float(), k.float(), v.float(), num_heads).to(q.dtype)
+    q, k, v = (x.unflatten(-1, (num_heads, -1)).transpose(-2, -3) for x in (q, k, v))
+    weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), dim=-1)
+    return (weights @ v).transpose(-2, -3).flatten(-2)
 
 
 def _edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

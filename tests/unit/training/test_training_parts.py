@@ -136,3 +136,16 @@ def test_sampling_changes_nothing_of_the_training(tmp_path: Path) -> None:
     for folder, extra in ((tmp_path / "plain", {}), (tmp_path / "sampled", output)):
         losses.append(train(training_config(folder, output={"folder": str(folder), **extra})).losses)
     assert losses[0] == losses[1]
+
+
+def test_a_vae_starts_with_all_colours_and_quiet_residual_blocks(tmp_path: Path) -> None:
+    vae = build_stage(training_config(tmp_path, stage="vae", trainable=("vae",))).network("vae")
+    plain = torch.linspace(-1, 1, 6).view(2, 3, 1, 1).expand(-1, -1, 32, 32)
+
+    first = vae.decoder.up_blocks[0].resnets[0].spatial_res_block
+    features = torch.randn(2, first.conv1.in_channels, 8, 8)
+    added = first(features, None) - (first.conv_shortcut or torch.nn.Identity())(features)
+    assert 0 < float(added.std()) < 0.1 * float(features.std())
+    with torch.no_grad():
+        latents = vae.encode(plain.contiguous()).latent_dist.mode()
+    assert float(latents.std()) > 0.3  # PyTorch's own start gives 0.1

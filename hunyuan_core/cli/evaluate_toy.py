@@ -12,11 +12,13 @@ from typing import Any
 from .. import __version__
 from ..errors import ConfigurationError
 from ..pipeline import default_device
-from ..toy import TOY_SAMPLING, TOY_SIZE
+from ..toy import TOY_SIZE
 from ..toy_benchmark import NUM_FRAMES, check_gates, summarise
 from ..toy_benchmark.running import Source, default_processes, measure_pairs
 from ..toy_benchmark.summary import OPEN_EYES, rounded
 from .animate import find_device
+from .model import TOY
+from .options import add_sampling_options, sampling_config
 from .progress import bar
 
 
@@ -29,7 +31,7 @@ def add_commands(commands: Any) -> None:
         "truth and with three baselines: the portrait held still, the driver's frames, and these recoloured to the "
         "portrait. Prints one JSON object; progress goes to standard error.",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="0 or more, chooses the pairs (default: 0)")
+    parser.add_argument("pairs", type=int, metavar="SEED", help="0 or more, chooses the pairs")
     parser.add_argument("--num-pairs", type=int, default=200, metavar="N", help="(default: 200)")
     parser.add_argument(
         "--models", type=Path, metavar="FOLDER", help="weights of the same kind, as `train` leaves them (default: own)"
@@ -39,33 +41,35 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("--processes", type=int, metavar="N", help="(default: one for each core, up to 4; a GPU: 1)")
     parser.add_argument("--device", help="torch device (default: CUDA, then MPS, then the CPU)")
-    parser.set_defaults(run=_evaluate, stopped="Interrupted; nothing was printed.")
+    add_sampling_options(parser)
+    parser.set_defaults(run=_evaluate, stopped="Interrupted; nothing was printed.", weights=TOY, size=None, preset=None)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     device = find_device(options) or default_device()
     num_processes = default_processes(device) if options.processes is None else options.processes
-    if options.seed < 0:
-        raise ConfigurationError(f"--seed must be 0 or more; got {options.seed}.")
+    if options.pairs < 0:
+        raise ConfigurationError(f"SEED must be 0 or more; got {options.pairs}.")
     if min(options.num_pairs, num_processes) < 1:
         raise ConfigurationError(
             f"--num-pairs and --processes must be at least 1; got {options.num_pairs} and {num_processes}."
         )
-    source = Source(options.models, options.reader, str(device))
+    sampling = sampling_config(options)
+    source = Source(options.models, options.reader, str(device), sampling)
     start = time.perf_counter()
     with bar("Evaluating", "pair", options.num_pairs) as update:
-        outcomes = measure_pairs(source, options.seed, options.num_pairs, num_processes, update)
+        outcomes = measure_pairs(source, options.pairs, options.num_pairs, num_processes, update)
     figures = summarise(outcomes)
     gates = check_gates(figures)
     report = {
         "software": f"hunyuan-portrait {__version__}",
         "task": "cross-reenactment of drawn faces that no training has seen",
         "model": "toy" if options.models is None else options.models.name,
-        "seed": options.seed,
+        "seed": options.pairs,
         "num_pairs": options.num_pairs,
         "num_frames": NUM_FRAMES,
         "size": TOY_SIZE,
-        "sampling": dataclasses.asdict(TOY_SAMPLING),
+        "sampling": dataclasses.asdict(sampling),
         "gaze_is_judged_up_to_blink": OPEN_EYES,
         "device": str(device),
         "processes": num_processes,

@@ -26,12 +26,15 @@ class Model:
 
     pipeline: Pipeline
     reader: Reader
-    sampling: SamplingConfig = TOY_SAMPLING
+    sampling: SamplingConfig
     size: int = TOY_SIZE
 
 
 def load_model(
-    folder: Path | None = None, reader: Path | None = None, device: torch.device | str | None = None
+    folder: Path | None = None,
+    reader: Path | None = None,
+    device: torch.device | str | None = None,
+    sampling: SamplingConfig = TOY_SAMPLING,
 ) -> Model:
     """Load the carried model, or another of its kind.
 
@@ -53,4 +56,4 @@ def load_model(
     if reader is None:
         own = None if folder is None else folder / READER_FILE
         reader = own if own is not None and own.is_file() else toy_reader_file()
-    return Model(pipeline, load_reader(reader))
+    return Model(pipeline, load_reader(reader), sampling)

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import torch
 
+from ..config import SamplingConfig
 from ..errors import HunyuanPortraitError
+from ..toy import TOY_SAMPLING
 from .measuring import Outcome, measure_pair
 from .model import Model, load_model
 from .pairs import held_out_pair
@@ -26,10 +28,11 @@ class Source:
     folder: Path | None = None
     reader: Path | None = None
     device: str | None = None
+    sampling: SamplingConfig = TOY_SAMPLING
 
     def load(self) -> Model:
         """Load the model; errors as ``load_model``."""
-        return load_model(self.folder, self.reader, self.device)
+        return load_model(self.folder, self.reader, self.device, self.sampling)
 
 
 def measure_pairs(

@@ -23,14 +23,21 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=train, stopped="Interrupted; go on with --resume.")
     parser.add_argument("config", type=Path, metavar="CONFIG", help="the TOML file")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the output folder")
+    parser.add_argument(
+        "--export", action="store_true", help="train nothing; write the weights of the newest checkpoint"
+    )
 
 
 def train(options: argparse.Namespace) -> int:
     """Run the command."""
     from ..training.config import read_config
+    from ..training.loop import export_newest
     from ..training.loop import train as run
 
     config = read_config(options.config)
+    if options.export:
+        print(export_newest(config))
+        return 0
     every, total = config.output.log_every, config.optimiser.num_steps
     with ExitStack() as stack:
         update = None

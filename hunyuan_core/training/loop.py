@@ -94,6 +94,25 @@ def train(config: TrainingConfig, on_step: OnStep | None = None, *, is_resumed: 
     return Result(weights, losses)
 
 
+def export_newest(config: TrainingConfig) -> Path:
+    """Export the average of a run's newest checkpoint, as the end of the run would; the run can still go on.
+
+    Raises:
+        ConfigurationError: If the output folder has no checkpoint of this configuration.
+        WeightsError: If a file cannot be read or written.
+    """
+    folder = Path(config.output.folder)
+    checkpoint = _find_checkpoint(folder, config, is_resumed=True)
+    if checkpoint is None:
+        raise ConfigurationError(f"{folder} has no checkpoint to export; train first, or check output.folder.")
+    stage = build_stage(config)
+    learner = Learner(stage, config.optimiser)
+    learner.restore(checkpoint)
+    with learner.averaged():
+        export(stage, config, folder / "weights")
+    return folder / "weights"
+
+
 class _Watch:
     """What the main process does after each step: report, note, sample, save."""
 

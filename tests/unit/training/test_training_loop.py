@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from tiny_training import MODEL, training_config
 from two_processes import run_two
 
+from hunyuan_core.checkpoints import load_network
 from hunyuan_core.config import SamplingConfig
 from hunyuan_core.data import Face
 from hunyuan_core.errors import ConfigurationError, HunyuanPortraitError, WeightsError
@@ -23,7 +24,7 @@ from hunyuan_core.pipeline import Pipeline
 from hunyuan_core.training.checkpoints import load_checkpoint, save_checkpoint
 from hunyuan_core.training.config import OptimiserConfig, TrainingConfig
 from hunyuan_core.training.identity_network import IdentityNetwork, export_identity
-from hunyuan_core.training.loop import build_stage, learning_rate, open_dataset, train
+from hunyuan_core.training.loop import build_stage, export_newest, learning_rate, open_dataset, train
 from hunyuan_core.training.toyworld import face, face_track, random_identity, random_motion, render
 
 NUM_STEPS = 6
@@ -212,6 +213,23 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(whole: Path, stopped: 
     one, two = tensors_of(whole), tensors_of(stopped)
     assert set(one) == set(two)
     assert [name for name in one if not torch.equal(one[name], two[name])] == []
+
+
+def test_an_unfinished_run_can_be_exported(whole: Path, stopped: Path, tmp_path: Path) -> None:
+    weights = export_newest(half_config(stopped))
+
+    (checkpoint,) = stopped.glob("step_*")
+    average = load_file(checkpoint / "average.safetensors")
+    unet = load_network("unet", weights / "hyportrait" / "unet.safetensors", dtype=torch.float32).state_dict()
+    for name, tensor in unet.items():
+        assert torch.equal(tensor, average[f"networks.unet.{name}"]), name
+    assert files_of(weights) == files_of(whole / "weights")
+    with pytest.raises(ConfigurationError, match="no checkpoint to export"):
+        export_newest(half_config(tmp_path / "none"))
+
+
+def files_of(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_earlier_checkpoints_are_not_overwritten_unasked(whole: Path) -> None:

@@ -11,10 +11,11 @@ PY := $(VENV)/bin/python
 PORT ?= 8188
 COMFYUI := build/comfyui
 
-.PHONY: help install dev demo test lint types unit parity count bench test-comfyui test-nodes test-server comfyui clean
+.PHONY: help install dev demo evaluate test lint types unit parity count bench test-comfyui test-nodes test-server comfyui clean
 
 help:
 	@echo "make demo     a real animation by the small model: prints its figures and where the video is (SEED=n)"
+	@echo "make evaluate the small model on 200 held-out pairs, as one JSON object (SEED=$(or $(SEED),0))"
 	@echo "make test     everything that CI runs: lint, types, unit, parity, bench, test-comfyui"
 	@echo "make unit     the tests that need nothing but this repository"
 	@echo "make parity   compare with golden tensors (GOLDEN_DIR=$(GOLDEN_DIR))"
@@ -41,6 +42,11 @@ dev: $(VENV)/.dev
 
 demo: install
 	@$(VENV)/bin/hunyuan-portrait demo $(if $(SEED),--seed $(SEED))
+
+# What an installation says must not join the JSON on standard output.
+evaluate:
+	@$(MAKE) --no-print-directory install >&2
+	@$(VENV)/bin/hunyuan-portrait evaluate-toy $(or $(SEED),0)
 
 test: lint types unit parity bench test-comfyui
 

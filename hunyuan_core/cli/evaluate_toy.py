@@ -56,6 +56,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         )
     sampling = sampling_config(options)
     source = Source(options.models, options.reader, str(device), sampling)
+    source.load()  # what is missing is said before processes start
     start = time.perf_counter()
     with bar("Evaluating", "pair", options.num_pairs) as update:
         outcomes = measure_pairs(source, options.pairs, options.num_pairs, num_processes, update)

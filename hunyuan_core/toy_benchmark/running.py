@@ -47,8 +47,7 @@ def measure_pairs(
     Raises:
         HunyuanPortraitError: As ``load_model`` and ``Pipeline``, or if a process dies.
     """
-    model = source.load()  # here too, so that what is missing is said once and at once
-    run = _here(model, seed, num_pairs) if num_processes == 1 else _beside(source, seed, num_pairs, num_processes)
+    run = _here(source, seed, num_pairs) if num_processes == 1 else _beside(source, seed, num_pairs, num_processes)
     outcomes = []
     for outcome in run:
         outcomes.append(outcome)
@@ -63,7 +62,8 @@ def default_processes(device: torch.device) -> int:
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 4)
 
 
-def _here(model: Model, seed: int, num_pairs: int) -> Iterator[Outcome]:
+def _here(source: Source, seed: int, num_pairs: int) -> Iterator[Outcome]:
+    model = source.load()
     for i in range(num_pairs):
         yield measure_pair(held_out_pair(seed, i), model)
 

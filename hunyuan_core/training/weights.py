@@ -20,6 +20,7 @@ from ..models import build
 from .config import TrainingConfig
 from .datasets import open_frames
 from .identity_network import IdentityNetwork, export_identity
+from .latent_scale import at_released_scale
 from .lora import lora_state_dict, merged_state_dict
 from .stages import IDENTITY, READER, Stage, VAEStage
 
@@ -79,13 +80,13 @@ def start_from(stage: Stage, folder: str | Path, anew: Collection[str] = ()) -> 
 def export(stage: Stage, config: TrainingConfig, folder: str | Path) -> None:
     """Write a stage's networks under the released names, as ``Pipeline.from_pretrained`` and ComfyUI find them.
 
-    Networks of the folder that the stage does not have stay.
+    Networks of the folder that the stage does not have stay. A VAE and its UNet go by the released scale of latents.
 
     Raises:
         WeightsError: If a file cannot be written.
     """
     folder, model = Path(folder), config.model
-    for name, network in stage.networks.items():
+    for name, network in at_released_scale(dict(stage.networks.items())).items():
         if name == READER:
             write_safetensors(network.state_dict(), folder / _OWN[name], {})
             continue

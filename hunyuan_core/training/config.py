@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config import ModelConfig
+from ..config import NETWORK_CONFIGS, ModelConfig
 from ..errors import ConfigurationError
 
 STAGES = ("vae", "motion", "joint", "reader")
@@ -52,6 +52,8 @@ class LossConfig:
     sigma_mean: float = 0.7
     """Of ln σ; SVD's."""
     sigma_std: float = 1.6
+    noise_levels: int = 1
+    """Noise levels that each clip is trained at in one step."""
     drop_all: float = 0.1
     """Share of clips that see neither portrait nor motion."""
     drop_motion: float = 0.1
@@ -130,7 +132,7 @@ class TrainingConfig:
     (what reads the drawn world's pictures)."""
     seed: int = 0
     start_from: str = ""
-    """Folder of weights to start from; networks that it lacks start at random."""
+    """Folder of weights to start from, or ``"toy"``; networks that it lacks start at random."""
     trainable: tuple[str, ...] = (
         "unet",
         "pose_guider",
@@ -242,6 +244,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "data.num_workers": (0, 256),
     "loss.sigma_mean": (-10, 10),
     "loss.sigma_std": (0, 10),
+    "loss.noise_levels": (1, 1024),
     "loss.drop_all": (0, 1),
     "loss.drop_motion": (0, 1),
     "loss.auxiliary_weight": (0, 1e6),
@@ -327,7 +330,17 @@ def _build(kind: type, values: dict[str, Any], prefix: str) -> Any:
     return kind(**arguments)
 
 
-_MODELS = {"released": ModelConfig, "tiny": ModelConfig.tiny}
+def _toy_model() -> ModelConfig:
+    """Sizes of the model that the package carries."""
+    from ..checkpoints import read_config as read_sizes  # these import torch
+    from ..toy import toy_files
+
+    files = toy_files()
+    sizes = {part: getattr(read_sizes(name, files.path(name)), part) for name, part in NETWORK_CONFIGS.items()}
+    return ModelConfig(**sizes)
+
+
+_MODELS = {"released": ModelConfig, "tiny": ModelConfig.tiny, "toy": _toy_model}
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:

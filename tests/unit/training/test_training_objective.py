@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -104,3 +105,14 @@ def test_training_calls_the_networks_as_inference_does(stage: JointStage, tmp_pa
             timestep = 0.25 * math.log(float(noise.sigma[row]))
             expected = predictor(noisy_input(target, noise)[row], timestep, [0, 1], [branch])[0]
             assert torch.allclose(v[row], expected, atol=1e-5)
+
+
+def test_a_clip_at_two_noise_levels_counts_as_two_clips(tmp_path: Path) -> None:
+    one, two = (build_stage(training_config(tmp_path, loss={"noise_levels": n})) for n in (1, 2))
+    clip = Clip.stack([ToyClips(one.config.model, one.config.data, 3, 2)[i] for i in range(2)])
+    expected = []
+    for level in range(2):
+        expected.append(one(dataclasses.replace(clip, seed=clip.seed + level), 0)["diffusion"])
+
+    torch.testing.assert_close(two(clip, 0)["diffusion"], torch.stack(expected).mean())
+    assert expected[0] != expected[1]

@@ -17,6 +17,7 @@ from torch import nn
 
 from ..errors import ConfigurationError, HunyuanPortraitError
 from ..optional import require
+from ..toy import TOY_FOLDER
 from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
 from .datasets import open_clips, open_frames
@@ -176,9 +177,14 @@ def build_stage(config: TrainingConfig) -> Stage:
         WeightsError: If weights to start from are damaged.
     """
     torch.manual_seed(config.seed)
-    stage = STAGES[config.stage](config)
+    try:
+        stage = STAGES[config.stage](config)
+    # What networks are seen to raise for sizes that do not go together.
+    except (ArithmeticError, AssertionError, LookupError, ValueError) as error:
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigurationError(f"No networks can be built of the configuration's model ({cause}).") from error
     if config.start_from:
-        start_from(stage, config.start_from, config.anew)
+        start_from(stage, TOY_FOLDER if config.start_from == "toy" else config.start_from, config.anew)
     if config.lora.rank > 0:
         add_lora(stage.network("unet"), config.lora)
     if config.optimiser.gradient_checkpointing:

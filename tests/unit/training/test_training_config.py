@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import tiny_training
+from tiny_models import write_tiny_models
 
 from hunyuan_core.cli import main
 from hunyuan_core.config import ModelConfig
 from hunyuan_core.errors import ConfigurationError
 from hunyuan_core.training.config import TrainingConfig, read_config
+from hunyuan_core.training.loop import build_stage
 
 
 def read(folder: Path, text: str) -> TrainingConfig:
@@ -47,6 +49,21 @@ def test_a_model_may_be_named(tmp_path: Path) -> None:
     assert read(tmp_path, 'model = "tiny"').model == ModelConfig.tiny()
 
 
+def test_the_toy_models_sizes_are_those_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tiny_models(tmp_path / "toy")
+    monkeypatch.setattr("hunyuan_core.toy.TOY_FOLDER", tmp_path / "toy")
+
+    assert read(tmp_path, 'model = "toy"').model == ModelConfig.tiny()
+
+
+def test_sizes_that_do_not_go_together_are_one_line(tmp_path: Path) -> None:
+    head_pose = dataclasses.replace(tiny_training.MODEL.head_pose, num_groups=3)
+    model = dataclasses.replace(tiny_training.MODEL, head_pose=head_pose)
+    with pytest.raises(ConfigurationError, match=r"No networks can be built .*divisible") as caught:
+        build_stage(tiny_training.training_config(tmp_path, model=model))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -57,8 +74,8 @@ def test_a_model_may_be_named(tmp_path: Path) -> None:
         ("[output]\nhas_tensorboard = 1", r"output\.has_tensorboard is a bool; got 1"),
         ("data = 3", "data is a table; got 3"),
         ("trainable = 'unet'", "trainable is a list; got 'unet'"),
-        ("model = 'huge'", "model is a table of sizes, or one of released, tiny; got 'huge'"),
-        ("stage = 'last'", "stage must be one of vae, motion, joint; got 'last'"),
+        ("model = 'huge'", "model is a table of sizes, or one of released, tiny, toy; got 'huge'"),
+        ("stage = 'last'", "stage must be one of vae, motion, joint, reader; got 'last'"),
         ("[optimiser]\nprecision = 'fp8'", r"optimiser\.precision must be one of fp32, bf16, fp16; got 'fp8'"),
         ("[data]\npose_images = 'red'", r"data\.pose_images must be one of black, skeleton"),
         ("[optimiser]\nbatch_size = 0", r"optimiser\.batch_size must be from 1 to"),

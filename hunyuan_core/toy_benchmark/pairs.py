@@ -8,10 +8,9 @@ import numpy as np
 
 from ..training.toyworld import Identity, random_identity, random_motion
 
-NUM_FRAMES = 8
-FPS = 6.25
-"""Every fourth frame at 25 a second: the longest steps between the frames that the small model is trained on, so that
-few frames show much motion."""
+NUM_FRAMES = 5
+FPS = 5.0
+"""So slow that few frames show much motion."""
 
 _STREAM = 0x70A1
 """Tells these random numbers from those of training.

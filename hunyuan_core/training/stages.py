@@ -253,8 +253,7 @@ class ReaderStage(Stage):
         looks = standard_looks(batch.looks).repeat_interleave(batch.pictures.shape[1], 0)
         losses = {
             "motion": (weight * (reading.motion - motion).square()).mean(),
-            # Less than motion: most of what is left of it are lengths that one picture hardly shows.
-            "looks": 0.25 * (reading.looks - looks).square().mean(),
+            "looks": (reading.looks - looks).square().mean(),
             # In eighths of the side, where errors are of the order of the others.
             "landmarks": (8 * (reading.landmarks - batch.landmarks.flatten(0, 1))).abs().mean(),
         }

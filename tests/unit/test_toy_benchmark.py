@@ -244,7 +244,7 @@ def test_gaze_is_judged_where_eyes_are_open() -> None:
     for pair in pairs:
         motion, read = pair.motion.copy(), pair.motion.copy()
         motion[::2, BLINK] = read[::2, BLINK] = 0.9
-        read[::2, GAZE] = rng.uniform(-1, 1, NUM_FRAMES // 2)
+        read[::2, GAZE] = rng.uniform(-1, 1, len(read[::2]))
         videos = {**pair.videos, "result": replace(pair.videos["result"], motion=read)}
         changed.append(replace(pair, motion=motion, videos=videos))
     correlation = summarise(changed)["result"]["correlation"]

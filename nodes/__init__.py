@@ -10,7 +10,7 @@ class HunyuanPortraitExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """List the node classes, in the order of a workflow."""
-        from . import appearance, evaluation, faces, loaders, motion, output, pose, sampler, speed
+        from . import appearance, evaluation, example, faces, loaders, motion, output, pose, sampler, speed
 
-        modules = (loaders, faces, motion, appearance, pose, speed, sampler, output, evaluation)
+        modules = (loaders, example, faces, motion, appearance, pose, speed, sampler, output, evaluation)
         return [node for module in modules for node in module.NODES]

@@ -7,14 +7,17 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..hunyuan_core.errors import ConfigurationError, WeightsError
-from ..hunyuan_core.faces.detection import create_detector
+from ..hunyuan_core.faces.detection import FaceDetector, create_detector
 from ..hunyuan_core.pose.dwpose import DWPose
+from ..hunyuan_core.toy import toy_reader_file
+from ..hunyuan_core.training.toyworld.detector import DrawnFaceDetector
 from . import types as sockets
 from .checking import blaming, checked
 from .comfy_bridge import files
 from .loading import Validity, all_valid, file_input
 
-DETECTORS = ("yoloface", "mediapipe", "insightface")
+DRAWN = "drawn"
+DETECTORS = ("yoloface", "mediapipe", "insightface", DRAWN)
 AUTO = "auto"
 BUFFALO_DOWNLOAD = "download: buffalo_l (289 MB)"
 WHOLE_PICTURE = "none (the picture shows one person)"
@@ -31,15 +34,17 @@ class HunyuanPortraitLoadFaceDetector(io.ComfyNode):
             node_id="HunyuanPortraitLoadFaceDetector",
             display_name="Load HunyuanPortrait Face Detector",
             category="HunyuanPortrait/Loaders",
-            description="Loads what finds faces: yoloface, as released; mediapipe, whose licence is free; or "
-            "insightface. They run on the CPU, unless onnxruntime-gpu is installed for insightface.",
+            description="Loads what finds faces: yoloface, as released; mediapipe, whose licence is free; insightface; "
+            "or drawn, for the drawn faces that the toy model knows. They run on the CPU, unless onnxruntime-gpu is "
+            "installed for insightface.",
             inputs=[
                 io.Combo.Input(
                     "detector",
                     options=list(DETECTORS),
                     default="yoloface",
                     tooltip="The library that finds the faces. yoloface is the released model's and needs no further "
-                    "package; mediapipe and insightface need theirs (pip install mediapipe or insightface).",
+                    "package; mediapipe and insightface need theirs (pip install mediapipe or insightface). drawn "
+                    "comes with the pack, and knows the one face of a picture from Drawn Example.",
                 ),
                 io.Combo.Input(
                     "model_name",
@@ -83,7 +88,13 @@ class HunyuanPortraitLoadFaceDetector(io.ComfyNode):
         """Load it."""
         path = model_path(detector, model_name)
         with blaming("model_name"):
-            return io.NodeOutput(create_detector(detector, model_path=path))
+            return io.NodeOutput(_create(detector, path))
+
+
+def _create(detector: str, path: Path | None) -> FaceDetector:
+    if detector == DRAWN and path is not None:
+        return DrawnFaceDetector(path)
+    return create_detector(detector, model_path=path)
 
 
 class HunyuanPortraitLoadPoseDetector(io.ComfyNode):
@@ -148,6 +159,9 @@ def model_path(detector: str, name: str) -> Path | None:
     """
     if detector not in DETECTORS:
         raise ConfigurationError(f"detector: there is no {detector!r}; choose one of {', '.join(DETECTORS)}.")
+    if detector == DRAWN:
+        _check_is_of(detector, name, name == AUTO)
+        return toy_reader_file()
     if detector == "yoloface":
         name = files.YOLOFACE.option if name == AUTO else name
         _check_is_of(detector, name, name == files.YOLOFACE.option or files.YOLOFACE.is_download(name))

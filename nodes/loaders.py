@@ -6,6 +6,8 @@ from comfy_api.latest import io
 
 from ..hunyuan_core.errors import WeightsError
 from ..hunyuan_core.faces.identity import ArcFace
+from ..hunyuan_core.toy import TOY_FOLDER, toy_files, toy_reader_file
+from ..hunyuan_core.training.toyworld.detector import DrawnFaceDetector
 from . import types as sockets
 from .checking import blaming, checked
 from .comfy_bridge import files, model, untrained, vae
@@ -24,7 +26,7 @@ from .loading import (
     weight_dtype_input,
 )
 
-RELEASED, UNTRAINED = "released", "untrained-tiny"
+RELEASED, TOY, UNTRAINED = "released", "toy", "untrained-tiny"
 ALL_FILES = (*files.NETWORKS, files.ARCFACE, files.YOLOFACE)
 
 
@@ -295,10 +297,11 @@ class HunyuanPortraitLoadAll(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "weights",
-                    options=[RELEASED, UNTRAINED],
+                    options=[RELEASED, TOY, UNTRAINED],
                     default=RELEASED,
-                    tooltip="released: the published weights. untrained-tiny: small random networks, to try a workflow "
-                    "in seconds without any weights: their pictures are noise, and arcface is empty (no identity).",
+                    tooltip="released: the published weights. toy: the small model that the pack carries, with its own "
+                    "face detector, to try a workflow in seconds without any download; it knows drawn faces only (size "
+                    "128). untrained-tiny: random networks; their pictures are noise, and arcface is empty.",
                 ),
                 weight_dtype_input(),
                 io.Boolean.Input(
@@ -322,7 +325,8 @@ class HunyuanPortraitLoadAll(io.ComfyNode):
                 sockets.PoseGuider.Output(display_name="pose_guider", tooltip="For HunyuanPortrait Sampler or Guider."),
                 sockets.FaceDetector.Output(
                     display_name="face_detector",
-                    tooltip="yoloface, for Detect Faces; yoloface_v5m.pt is opened when it is first used.",
+                    tooltip="yoloface, for Detect Faces; yoloface_v5m.pt is opened when it is first used. With toy: "
+                    "what finds drawn faces.",
                 ),
             ],
             **sockets.supported(search_aliases=["hunyuan portrait", "portrait animation", "load checkpoint"]),
@@ -331,6 +335,8 @@ class HunyuanPortraitLoadAll(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, weights: str | None, download_missing: bool | None, **_: object) -> list[str]:
         """Load again what has changed on the disk; with downloads nothing, or their own arrival would count."""
+        if weights == TOY:
+            return [files.file_state(path) for path in sorted(TOY_FOLDER.rglob("*")) if path.is_file()]
         if download_missing:
             return []
         roles = (files.YOLOFACE,) if weights == UNTRAINED else ALL_FILES
@@ -340,7 +346,11 @@ class HunyuanPortraitLoadAll(io.ComfyNode):
     @checked
     def execute(cls, weights: str, weight_dtype: str, download_missing: bool) -> io.NodeOutput:
         """Load it."""
-        if weights == UNTRAINED:
+        detector = None
+        if weights == TOY:
+            paths, detector = toy_files().paths, DrawnFaceDetector(toy_reader_file())
+            arcface = DeferredArcFace(paths["arcface"], _remedy(files.ARCFACE))
+        elif weights == UNTRAINED:
             paths = untrained.untrained_files() | files.find_all([files.YOLOFACE], download_missing)
             arcface = None
         else:
@@ -354,7 +364,7 @@ class HunyuanPortraitLoadAll(io.ComfyNode):
             arcface,
             load_motion_encoder(paths["expression"], paths["head_pose"], paths["refiner"]),
             load_managed("pose_guider", paths["pose_guider"], dtype),
-            DeferredYoloFace(paths.get("yoloface"), _remedy(files.YOLOFACE)),
+            detector or DeferredYoloFace(paths.get("yoloface"), _remedy(files.YOLOFACE)),
         )
 
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from ..appearance import cut_reference
 from ..data import Appearance, Face, VideoLatents
+from ..errors import ConfigurationError
 from ..pipeline import Pipeline
 from ..preview import PreviewDecoder, decode_preview, find_tiny_decoder, fit_preview, load_tiny_decoder
+from .model import is_toy
 
 
 def add_decoder_option(parser: argparse.ArgumentParser) -> None:
@@ -25,11 +27,14 @@ def add_decoder_option(parser: argparse.ArgumentParser) -> None:
 
 
 def check_decoder(options: argparse.Namespace) -> None:
-    """Refuse a decoder whose file is missing.
+    """Refuse a decoder that does not fit the weights, or whose file is missing.
 
     Raises:
+        ConfigurationError: Says which fit.
         WeightsError: Says how to get it.
     """
+    if options.decoder == "tiny" and is_toy(options):
+        raise ConfigurationError("--decoder tiny knows the latents of the released VAE only; leave it out.")
     if options.decoder == "tiny":
         find_tiny_decoder(options.models)
 

@@ -42,17 +42,17 @@ class Latents:
         Raises:
             ConfigurationError: If it is something else, or holds nothing but padding.
             HunyuanPortraitError: If it is not finite.
-            ShapeError: If its samples are not those of SVD.
+            ShapeError: If its samples are not those of a video.
         """
         samples = value.get("samples") if isinstance(value, dict) else None
         if not isinstance(value, dict) or not isinstance(samples, torch.Tensor):
             raise ConfigurationError(
                 f"samples got a {type(value).__name__}; connect the output of 'HunyuanPortrait Sampler' to it."
             )
-        if samples.ndim != 4 or samples.shape[1] != 4 or 0 in samples.shape[2:]:
+        if samples.ndim != 4 or 0 in samples.shape[2:]:
             raise ShapeError(
-                f"samples must be (frames, 4, height / {SCALE}, width / {SCALE}), as Stable Video Diffusion's; got "
-                f"{tuple(samples.shape)}. Connect 'HunyuanPortrait Sampler'."
+                f"samples must be (frames, channels, height / {SCALE}, width / {SCALE}); got {tuple(samples.shape)}. "
+                "Connect 'HunyuanPortrait Sampler'."
             )
         padding = int(value.get(PADDING_KEY, 0))
         if len(samples) <= 2 * padding:
@@ -90,10 +90,17 @@ def decode(vae: Any, latents: Latents, chunk_size: int) -> Iterator[torch.Tensor
 
     Raises:
         ConfigurationError: If it is not SVD's VAE.
+        ShapeError: If the latents are another model's.
         HunyuanPortraitError: If a frame is not finite.
         OutOfMemoryError: If a single frame is too much.
     """
     network = temporal_vae(vae)
+    channels, expected = latents.samples.shape[1], network.decoder.conv_in.weight.shape[1]
+    if channels != expected:
+        raise ShapeError(
+            f"samples has {channels} channels, and this vae decodes {expected}: connect 'HunyuanPortrait Sampler', and "
+            "load model and vae of one kind."
+        )
     samples = latents.samples * network.config.scaling_factor
     first = latents.first
     while first < latents.last:

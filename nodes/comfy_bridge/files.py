@@ -230,7 +230,8 @@ def find_all(roles: Sequence[Role], download_missing: bool) -> dict[str, Path]:
         names = ", ".join(role.option for role in missing)
         raise WeightsError(
             f"Missing weights: {names} not found in {main_folder()}. Turn on download_missing to fetch them "
-            f"({_size(sum(role.file.size for role in missing))}), or put them there; the pack's README says where from."
+            f"({_size(sum(role.file.size for role in missing))}), or put them there; the pack's README says where "
+            "from. To try the workflow without them, set weights to toy, which knows drawn faces only."
         )
     return found
 

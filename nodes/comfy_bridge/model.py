@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import comfy.latent_formats
 import comfy.ldm.modules.attention
 import comfy.model_base
 import comfy.model_management as management
@@ -59,6 +60,7 @@ class PortraitModel(comfy.model_base.BaseModel):
     ) -> None:
         config = comfy.supported_models.SVD_img2vid({"disable_unet_model_creation": True})
         config.set_inference_dtype(weight_dtype, compute_dtype)
+        config.latent_format = _latent_format(unet.config.out_channels, config.latent_format)
         super().__init__(config, comfy.model_base.ModelType.V_PREDICTION_EDM)
         self.diffusion_model = unet
         self.attention = attention
@@ -98,6 +100,15 @@ class PortraitModel(comfy.model_base.BaseModel):
             )
         self.attention.override = (transformer_options or {}).get("optimized_attention_override")
         return self.diffusion_model(x, t, **conditions)
+
+
+def _latent_format(num_channels: int, released: Any) -> Any:
+    """Latents of another number of channels than SVD's have no previews."""
+    if num_channels == released.latent_channels:
+        return released
+    other = comfy.latent_formats.LatentFormat()
+    other.latent_channels, other.scale_factor = num_channels, released.scale_factor
+    return other
 
 
 def portrait_patcher(path: Path, weight_dtype: torch.dtype | None) -> comfy.model_patcher.ModelPatcher:

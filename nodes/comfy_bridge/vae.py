@@ -41,6 +41,7 @@ class PortraitVAE(comfy.sd.VAE):
         with _no_weights_expected():
             super().__init__(sd={})
         self.network = network
+        self.latent_channels = network.config.latent_channels
         self.first_stage_model = _FirstStage(network)
         self.device = management.vae_device()
         self.output_device = management.intermediate_device()

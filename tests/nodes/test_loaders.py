@@ -341,7 +341,10 @@ def test_all_missing_files_are_listed_at_once(shop: Shop, models: Path, place: C
         "svd_xt_vae.safetensors",
         *(Path(file).name for name, file in RELEASED.items() if name not in ("unet", "vae")),
     ]
-    assert all(part in said for part in (*shown, str(models), "download_missing", "README", "arcface.onnx"))
+    assert all(
+        part in said
+        for part in (*shown, str(models), "download_missing", "README", "arcface.onnx", "set weights to toy")
+    )
 
 
 def test_the_untrained_networks_need_no_file(shop: Shop, models: Path):

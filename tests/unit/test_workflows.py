@@ -16,15 +16,18 @@ from golden_cases import ROOT
 from PIL import Image
 
 from hunyuan_core.checkpoints import FILES
+from hunyuan_core.toy import TOY_SAMPLING, TOY_SIZE
 
 FOLDER = ROOT / "workflows"
 PATHS = sorted(FOLDER.glob("*.json"))
 NAMES = [path.stem for path in PATHS]
 CORE_NODES = {
     *("AlignYourStepsScheduler", "CreateVideo", "GetVideoComponents", "ImageScale", "KSamplerSelect", "LoadImage"),
-    *("LoadVideo", "PreviewAny", "RandomNoise", "SamplerCustomAdvanced", "SaveVideo"),
+    *("ImageStitch", "LoadVideo", "PreviewAny", "RandomNoise", "SamplerCustomAdvanced", "SaveVideo"),
 }
 NOTE, MUTED = "MarkdownNote", 2
+TOY = "toy_portrait"
+OF_RELEASED = [name for name in NAMES if name != TOY]
 
 
 def read(name: str) -> dict[str, Any]:
@@ -68,7 +71,7 @@ def source(node_pack: ModuleType) -> ModuleType:
 
 
 def test_each_workflow_has_a_picture_and_a_twin() -> None:
-    assert len(NAMES) == 7
+    assert len(NAMES) == 8
     assert sorted(path.stem for path in FOLDER.glob("*.jpg")) == NAMES
     assert sorted(path.stem for path in (FOLDER / "api").glob("*")) == NAMES
 
@@ -142,7 +145,7 @@ def test_both_formats_agree(name: str) -> None:
             assert isinstance(value, list) or value in node["widgets_values"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_RELEASED)
 def test_downloads_are_the_known_files(name: str) -> None:
     known = {
         f"https://huggingface.co/{file.source.repository}/resolve/{file.source.revision}/{file.remote_filename}"
@@ -199,7 +202,7 @@ def test_links_go_from_left_to_right_or_down(name: str) -> None:
         assert x1 < x2 or (x1 == x2 and y1 < y2)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_RELEASED)
 def test_the_settings_are_the_released_ones(name: str) -> None:
     released = {"steps": 25, "strength": 1.0, "seed": 72580, "noise_seed": 72580, "size": 512, "weights": "released"}
     released |= {"image_guidance": 2.0, "motion_guidance": 2.0, "identity_strength": 1.0, "detector": "yoloface"}
@@ -213,12 +216,30 @@ def test_the_settings_are_the_released_ones(name: str) -> None:
                 assert node["inputs"][key] == released_here[key]
 
 
+def test_the_toy_workflow_needs_nothing_and_has_the_settings_of_its_model() -> None:
+    nodes = {node["class_type"]: node["inputs"] for node in read_api(TOY).values()}
+    sampler = nodes["HunyuanPortraitSampler"]
+    assert nodes["HunyuanPortraitLoadAll"]["weights"] == "toy"
+    assert not {"LoadImage", "LoadVideo"} & set(nodes)
+    assert not any(node["properties"].get("models") for node in read(TOY)["nodes"])
+    assert nodes["HunyuanPortraitEncodeAppearance"]["size"] == TOY_SIZE
+    assert nodes["HunyuanPortraitDecode"]["chunk_size"] == TOY_SAMPLING.decode_chunk_size
+    assert (sampler["steps"], sampler["padding"]) == (TOY_SAMPLING.num_inference_steps, TOY_SAMPLING.num_padding_frames)
+    for name in ("context_window", "context_overlap", "context_shift", "strength"):
+        assert sampler[name] == getattr(TOY_SAMPLING, name)
+    for name in ("image_guidance", "motion_guidance"):
+        first, last = getattr(TOY_SAMPLING, f"{name}_scale")
+        assert (sampler[name], sampler[f"{name}_end"]) == (first, last)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_note_says_what_a_user_must_know(name: str) -> None:
     (note,) = [node for node in read(name)["nodes"] if node["type"] == NOTE]
     (text,) = note["widgets_values"]
-    for word in ("first run", "models/hunyuan_portrait", "## Change first", "## Memory and time", "non-commercial"):
+    for word in ("first run", "## Change first", "## Memory and time"):
         assert word in text
+    for word in ("models/hunyuan_portrait", "non-commercial"):
+        assert (word in text) is (name != TOY)
     for file in (link["name"] for node in read(name)["nodes"] for link in node["properties"].get("models", [])):
         assert file in text or file == "arcface.onnx"  # not used with drawings
 

@@ -1,8 +1,10 @@
-"""The seven workflows."""
+"""The eight workflows."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from hunyuan_core.toy import TOY_SAMPLING, TOY_SIZE
 
 from . import notes, stages
 from .graph import MUTED, Graph
@@ -34,6 +36,78 @@ def portrait_basic() -> Graph:
     frames = graph.node("HunyuanPortraitDecode", vae=loaded["vae"], samples=samples)["frames"]
     graph.column(SAVE, RED)
     stages.save(graph, frames, driving, "video/portrait_basic")
+    return graph
+
+
+def toy_portrait() -> Graph:
+    """The model that the pack carries, on drawings that a node makes."""
+    graph = Graph(
+        "toy_portrait",
+        note(
+            "Toy portrait",
+            "Runs as it is, with nothing to download: *Drawn Example* draws a portrait and a driver, the small model "
+            "that the pack carries animates the one by the other, and the true answer stands beside it (driver, "
+            "result, truth). It knows drawn faces of this kind only, and is no measure of the released model.",
+            start="Nothing. Press Run.",
+            models=notes.CARRIED,
+            change="- `seed` in *Drawn Example*: other people, another motion.\n"
+            "- *Edit Motion* between *Motion Features* and *Sampler*: strength of expression and head rotation.\n"
+            "- The steps of the *Sampler*. Its windows of 5 frames, no guidance and no padding are what the small "
+            "model was trained on.\n"
+            "- For photographs and the released model take the workflow *portrait_basic*.",
+            cost="Hardly any memory, and well under a minute on a CPU.",
+            files=(),
+        ),
+    )
+    graph.column("1 · Load and draw", BLUE)
+    loaded = graph.node("HunyuanPortraitLoadAll", weights="toy")
+    drawn = graph.node("HunyuanPortraitDrawnExample")
+    graph.column(FACES, GREEN)
+    face = stages.add_faces(graph, drawn["portrait"], loaded["face_detector"], "Face in the portrait")
+    track = stages.add_faces(graph, drawn["driver"], loaded["face_detector"], "Face of the driver")
+    graph.column(ENCODE, GOLD)
+    appearance = graph.node(
+        "HunyuanPortraitEncodeAppearance",
+        image_encoder=loaded["image_encoder"],
+        vae=loaded["vae"],
+        arcface=loaded["arcface"],
+        portrait=drawn["portrait"],
+        track=face["track"],
+        size=TOY_SIZE,
+    )
+    motion = graph.node(
+        "HunyuanPortraitEncodeMotion",
+        motion_encoder=loaded["motion_encoder"],
+        frames=drawn["driver"],
+        track=track["track"],
+    )
+    graph.column(ANIMATE, VIOLET)
+    config = TOY_SAMPLING
+    sampled = stages.add_sampler(
+        graph,
+        loaded,
+        appearance,
+        motion,
+        steps=config.num_inference_steps,
+        image_guidance=config.image_guidance_scale[0],
+        motion_guidance=config.motion_guidance_scale[0],
+        image_guidance_end=config.image_guidance_scale[1],
+        motion_guidance_end=config.motion_guidance_scale[1],
+        context_window=config.context_window,
+        context_overlap=config.context_overlap,
+        context_shift=config.context_shift,
+        padding=config.num_padding_frames,
+    )
+    frames = graph.node(
+        "HunyuanPortraitDecode", vae=loaded["vae"], samples=sampled["samples"], chunk_size=config.decode_chunk_size
+    )["frames"]
+    measured = graph.node("HunyuanPortraitEvaluate", reference=drawn["truth"], result=frames)
+    graph.node("PreviewAny", "Against the truth", source=measured["text"])
+    graph.column(SAVE, RED)
+    pair = graph.node("ImageStitch", "Driver and result", image1=drawn["driver"], image2=frames)
+    three = graph.node("ImageStitch", "Driver, result, truth", image1=pair["IMAGE"], image2=drawn["truth"])
+    video = graph.node("CreateVideo", images=three["IMAGE"], fps=drawn["fps"])
+    graph.node("SaveVideo", video=video["VIDEO"], filename_prefix="video/toy_portrait")
     return graph
 
 
@@ -385,6 +459,7 @@ def drawing_or_animal_manual_box() -> Graph:
 
 WORKFLOWS = (
     portrait_basic,
+    toy_portrait,
     full_control,
     long_video,
     low_vram,

@@ -60,6 +60,8 @@ def model_link(file: ModelFile) -> dict[str, str]:
 
 def model_links(node_type: str, inputs: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
     """List the downloads that belong to a node."""
+    if node_type == "HunyuanPortraitLoadAll" and inputs.get("weights") == "toy":
+        return ()
     if node_type == "HunyuanPortraitLoadAll":
         return tuple(model_link(file) for file in NEEDED_FILES)
     files = (BY_NAME[name] for name in LOADERS.get(node_type, {}).values())

@@ -56,7 +56,7 @@ def note(
         "## Memory and time",
         cost,
         "## Licence of the weights",
-        _licences(files),
+        _licences(files) or "Apache-2.0.",
     )
     # A line break inside a paragraph would be shown as one.
     return "\n\n".join(_unwrapped(section) for section in sections)
@@ -71,8 +71,9 @@ def all_at_once(without: Iterable[str] = ()) -> str:
         "Turn on `download_missing` in **Load HunyuanPortrait (all)** and run: it fetches what is missing (7.9 GB) "
         f"and thereby accepts the licences below. {GATED}, then log in with `hf auth login` or set `HF_TOKEN`. Or put "
         f"the files into `models/{FOLDER}` yourself:\n\n{table}\n\n{package}"
-        "To try the graph in seconds without weights set `weights` to *untrained-tiny*: the picture is then noise, "
-        "and `yoloface_v5m.pt` is still needed."
+        "To try the graph without the released weights set `weights` to *toy*: the small model that the pack carries. "
+        "It knows drawn faces only, such as those of *HunyuanPortrait Drawn Example*; the workflow *toy_portrait* "
+        "shows it."
     )
 
 
@@ -91,6 +92,11 @@ def one_by_one(files: Iterable[ModelFile], packages: str) -> str:
 ONNX = (
     "`arcface.onnx` needs one package more: install `onnxruntime` (or `onnxruntime-gpu`, never both) into ComfyUI's "
     "Python. Or disconnect `arcface`; the identity is then left out."
+)
+CARRIED = (
+    "None to fetch: `weights` *toy* of **Load HunyuanPortrait (all)** lies in the pack, with its face detector, under "
+    "Apache-2.0.\n\nIts identity network needs one package: install `onnxruntime` (or `onnxruntime-gpu`, never both) "
+    "into ComfyUI's Python. Or disconnect `arcface`; the identity is then left out."
 )
 GATED = "SVD's VAE is gated: first accept its licence on its Hugging Face page"
 

@@ -78,6 +78,17 @@ def _portrait_basic() -> Scheme:
     return scheme
 
 
+def _toy_portrait() -> Scheme:
+    scheme = Scheme("Toy portrait")
+    scheme.picture(_scene().portrait(), 171, 74, 170, "portrait, drawn")
+    for i, (frame, name) in enumerate(
+        ((_driver()[1], "driver"), (_follower()[1], "result"), (_follower()[1], "truth"))
+    ):
+        scheme.picture(frame, 28 + 156 * i, 300, 144, name)
+    scheme.arrow((SIDE // 2, 270), (SIDE // 2, 288))
+    return scheme
+
+
 def _full_control() -> Scheme:
     scheme = Scheme("Full control")
     _portrait_and_driver(scheme)
@@ -164,6 +175,7 @@ def _drawing_or_animal() -> Scheme:
 
 SCHEMES = {
     "portrait_basic": _portrait_basic,
+    "toy_portrait": _toy_portrait,
     "full_control": _full_control,
     "long_video": _long_video,
     "low_vram": _low_vram,

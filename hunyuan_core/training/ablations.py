@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from ..ablation import ABLATIONS
+from ..checkpoints.integrity import sha256_of
 from ..errors import ConfigurationError, HunyuanPortraitError
 from ..evaluation.tables import Column
 from ..toy import toy_reader_file
 from .config import TrainingConfig, read_config
 from .held_out import COLUMNS, measure
-from .loop import fingerprint, train
+from .loop import find_start, fingerprint, train
 from .toyworld.reader import READER_SIDE, Reader, load_reader
 
 ROWS = {"whole": "HunyuanPortrait", **ABLATIONS}
@@ -56,6 +57,7 @@ def run(
         HunyuanPortraitError: As ``train`` and ``measure``.
     """
     figures: dict[str, dict[int, Mapping[str, float]]] = {name: {} for name in ("whole", *parts)}
+    start = start_digests(config)
     for seed in seeds:
         for name in figures:
             place = folder / name / f"seed_{seed}"
@@ -65,33 +67,38 @@ def run(
                 ablate=() if name == "whole" else (name,),
                 output=dataclasses.replace(config.output, folder=str(place)),
             )
-            found = _stored(place, of_row, num_pairs)
+            made_of = [fingerprint(of_row), num_pairs, start]
+            found = _stored(place, made_of)
             if found is None:
-                start = time.monotonic()
+                began = time.monotonic()
                 weights = train(of_row, is_resumed=True).weights
                 found = measure(weights, of_row, num_pairs, reader)
-                _store(place, of_row, num_pairs, found)
-                say(f"{ROWS[name]}, seed {seed}: {time.monotonic() - start:.0f} s  {_line(found)}")
+                _write(place / "figures.json", json.dumps({"run": made_of, "figures": found}, indent=1))
+                say(f"{ROWS[name]}, seed {seed}: {time.monotonic() - began:.0f} s  {_line(found)}")
             figures[name][seed] = found
     return figures
 
 
-def _stored(place: Path, config: TrainingConfig, num_pairs: int) -> Mapping[str, float] | None:
+def start_digests(config: TrainingConfig) -> dict[str, str]:
+    """SHA-256 of the weights that all rows start from, by their paths in the folder."""
+    if not config.start_from:
+        return {}
+    folder = find_start(config)
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(folder.rglob("*.safetensors"))}
+
+
+def _stored(place: Path, made_of: list[Any]) -> Mapping[str, float] | None:
     path = place / "figures.json"
     if not path.is_file():
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        is_same, figures = stored["run"] == [fingerprint(config), num_pairs], stored["figures"]
+        is_same, figures = stored["run"] == made_of, stored["figures"]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(f"{path} is damaged ({error}); remove it.") from error
     if not is_same:
-        raise ConfigurationError(f"{path} is of another configuration; name another --out.")
+        raise ConfigurationError(f"{path} is of another configuration or start; name another --out.")
     return figures
-
-
-def _store(place: Path, config: TrainingConfig, num_pairs: int, figures: Mapping[str, float]) -> None:
-    _write(place / "figures.json", json.dumps({"run": [fingerprint(config), num_pairs], "figures": figures}, indent=1))
 
 
 def summary(figures: Figures) -> dict[str, Any]:
@@ -189,7 +196,12 @@ def main(arguments: list[str] | None = None) -> str | None:
         figures = run(config, options.seeds, options.out, options.pairs, reader, _say, options.parts)
     except HunyuanPortraitError as error:
         return str(error)
-    values = {"config": dataclasses.asdict(config), "seeds": options.seeds, "pairs": options.pairs}
+    values = {
+        "config": dataclasses.asdict(config),
+        "start": start_digests(config),
+        "seeds": options.seeds,
+        "pairs": options.pairs,
+    }
     _write(options.out / "ablations.json", json.dumps({**values, "rows": summary(figures)}, indent=1) + "\n")
     _write(options.out / "ablations.md", to_markdown(figures))
     return None

@@ -184,7 +184,7 @@ def build_stage(config: TrainingConfig) -> Stage:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise ConfigurationError(f"No networks can be built of the configuration's model ({cause}).") from error
     if config.start_from:
-        start_from(stage, TOY_FOLDER if config.start_from == "toy" else config.start_from, config.anew)
+        start_from(stage, find_start(config), config.anew)
     if config.lora.rank > 0:
         add_lora(stage.network("unet"), config.lora)
     if config.optimiser.gradient_checkpointing:
@@ -195,6 +195,11 @@ def build_stage(config: TrainingConfig) -> Stage:
     if config.lora.rank > 0 and any(".unet." in name and ".lora_" not in name for name in names):
         raise ConfigurationError("With lora.rank above 0 only the updates learn: write trainable = ['unet.*.lora_*'].")
     return stage
+
+
+def find_start(config: TrainingConfig) -> Path:
+    """Folder that a configuration starts from."""
+    return TOY_FOLDER if config.start_from == "toy" else Path(config.start_from)
 
 
 def _check_finite(losses: Mapping[str, float], num_done: int, config: TrainingConfig) -> None:

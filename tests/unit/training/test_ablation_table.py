@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from golden_cases import ROOT
+from tiny_models import write_tiny_models
 from tiny_training import training_config
 
 from hunyuan_core.errors import ConfigurationError
 from hunyuan_core.training.ablations import ROWS, is_clear, run, summary, to_markdown
-from hunyuan_core.training.config import DataConfig, TrainingConfig
+from hunyuan_core.training.config import DataConfig, TrainingConfig, read_config
 from hunyuan_core.training.held_out import pairs, reading_errors
+from hunyuan_core.training.loop import build_stage
 from hunyuan_core.training.toyworld import MOTION_RANGES, identity_parameters, landmarks
 from hunyuan_core.training.toyworld.reader import Reading, standard_looks
 
@@ -35,7 +38,7 @@ def test_every_row_is_trained_and_measured_once(tmp_path: Path) -> None:
     said.clear()
     assert run(config, [0], tmp_path, PAIRS, None, said.append, ["intensity"]) == figures
     assert [line.partition(",")[0] for line in said] == ["- IAME"]
-    with pytest.raises(ConfigurationError, match=r"figures\.json is of another configuration; name another --out"):
+    with pytest.raises(ConfigurationError, match=r"figures\.json is of another configuration or start; name another"):
         run(quick(tmp_path, optimiser={"num_steps": 2}), [0], tmp_path, PAIRS, None, said.append)
 
 
@@ -105,3 +108,15 @@ def test_what_is_read_is_compared_with_the_portrait_in_the_drivers_motion() -> N
     assert errors["looks"] == pytest.approx([0.5, 0.5])
     assert errors["apd"] == pytest.approx([0, 10.5 / 3], abs=1e-4)
     assert errors["aed"] == pytest.approx([0, 0.6 / 6], abs=1e-5)
+
+
+def test_the_shipped_configuration_fits_the_carried_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tiny_models(tmp_path)
+    for module in ("hunyuan_core.toy", "hunyuan_core.training.loop"):
+        monkeypatch.setattr(f"{module}.TOY_FOLDER", tmp_path)
+    config = read_config(ROOT / "benchmarks" / "ablations.toml")
+    learning = {name for name, parameter in build_stage(config).named_parameters() if parameter.requires_grad}
+
+    networks = {name.removeprefix("networks.").partition(".")[0] for name in learning}
+    assert networks == {"refiner", "vision", "token_projection", "unet", "heads"}
+    assert all(".attn2." in name for name in learning if ".unet." in name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Collection
 from pathlib import Path
@@ -87,13 +88,15 @@ def export(stage: Stage, config: TrainingConfig, folder: str | Path) -> None:
     """
     folder, model = Path(folder), config.model
     for name, network in at_released_scale(dict(stage.networks.items())).items():
+        if config.output.half_precision:
+            network = copy.deepcopy(network).half()
         if name == READER:
             write_safetensors(network.state_dict(), folder / _OWN[name], {})
             continue
         if name == IDENTITY:
             assert isinstance(network, IdentityNetwork)  # noqa: S101
             write_safetensors(network.state_dict(), folder / _OWN[name], {})
-            export_identity(network, folder / _FILES[name].filename)
+            export_identity(network.float(), folder / _FILES[name].filename)
             continue
         if name == "vae":
             scale = (

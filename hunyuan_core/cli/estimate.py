@@ -122,11 +122,12 @@ def _window_flop(config: UNetConfig, num_branches: int, num_frames: int, side: i
             UNet(config).half(),
             torch.empty(_NUM_TOKENS, config.cross_attention_dim),
             torch.empty(num_frames, _NUM_TOKENS, config.cross_attention_dim),
-            torch.empty(4, side, side),
+            torch.empty(config.out_channels, side, side),
             (0.0, 0.0, 0.0),
         )
         with FlopCounterMode(display=False) as counter:
-            predict(torch.empty(num_frames, 4, side, side), 0.1, range(num_frames), _BRANCHES[num_branches])
+            x = torch.empty(num_frames, config.out_channels, side, side)
+            predict(x, 0.1, range(num_frames), _BRANCHES[num_branches])
     return counter.get_total_flops()
 
 

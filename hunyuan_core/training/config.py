@@ -58,6 +58,9 @@ class LossConfig:
     """Share of clips that see neither portrait nor motion."""
     drop_motion: float = 0.1
     """Share of clips that see the portrait alone."""
+    drop_portrait: float = 0.0
+    """Share of clips that see the portrait's tokens but not its latents: from nothing, a model otherwise learns to copy
+    them, and then hardly to move them."""
     auxiliary_weight: float = 0.0
     """Drawn world only: weight of reading the known motion and looks off the tokens, at the first step."""
     auxiliary_steps: int = 1
@@ -249,6 +252,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "loss.noise_levels": (1, 1024),
     "loss.drop_all": (0, 1),
     "loss.drop_motion": (0, 1),
+    "loss.drop_portrait": (0, 1),
     "loss.auxiliary_weight": (0, 1e6),
     "loss.auxiliary_steps": (1, _MANY),
     "loss.kl_weight": (0, 1e6),

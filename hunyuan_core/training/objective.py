@@ -17,11 +17,13 @@ class Noise:
         sigma: (B,) float32 noise levels.
         values: (B, T, C, h, w) float32 of unit variance.
         branches: What each clip is told.
+        sees_portrait: (B,) bool, whether it sees the portrait's latents too, beside the tokens.
     """
 
     sigma: torch.Tensor
     values: torch.Tensor
     branches: tuple[Branch, ...]
+    sees_portrait: torch.Tensor
 
 
 def draw_noise(
@@ -31,6 +33,7 @@ def draw_noise(
     sigma_std: float,
     drop_all: float,
     drop_motion: float,
+    drop_portrait: float = 0.0,
 ) -> Noise:
     """Draw noise that depends on each clip's own seed alone, so that it is the same however clips are distributed.
 
@@ -42,8 +45,9 @@ def draw_noise(
         sigma_mean, sigma_std: Of ln σ.
         drop_all: Share of clips that see neither portrait nor motion.
         drop_motion: Share of clips that see the portrait alone.
+        drop_portrait: Share of clips that see the tokens of the portrait but not its latents.
     """
-    sigmas, values, branches = [], [], []
+    sigmas, values, branches, seen = [], [], [], []
     for seed in seeds.tolist():
         generator = torch.Generator().manual_seed(seed)
         sigmas.append(torch.exp(sigma_mean + sigma_std * torch.randn((), generator=generator)))
@@ -53,7 +57,8 @@ def draw_noise(
         else:
             branches.append(Branch.IMAGE if choice < drop_all + drop_motion else Branch.MOTION)
         values.append(torch.randn(shape, generator=generator))
-    return Noise(torch.stack(sigmas), torch.stack(values), tuple(branches))
+        seen.append(float(torch.rand((), generator=generator)) >= drop_portrait)
+    return Noise(torch.stack(sigmas), torch.stack(values), tuple(branches), torch.tensor(seen))
 
 
 def seeded_noise(seeds: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

@@ -160,6 +160,9 @@ class JointStage(MotionStage):
             for linear in (*processor.to_k_ip, *processor.to_v_ip):
                 # Degrees are much larger than the other channels of a motion token.
                 cast("nn.Linear", linear).weight.data[:, -6:] *= 0.03
+            for linear in processor.to_v_ip:
+                # Loud at random, it would teach the tokens to be quiet before it has learned to read them.
+                cast("nn.Linear", linear).weight.data *= 0.1
 
     def forward(self, clip: Clip, num_done: int) -> Losses:
         """Diffusion loss, and the auxiliary losses while they have weight."""
@@ -179,7 +182,13 @@ class JointStage(MotionStage):
         )
         seeds = torch.cat([clip.seed + level for level in range(config.noise_levels)])
         noise = draw_noise(
-            seeds, tuple(target.shape[1:]), config.sigma_mean, config.sigma_std, config.drop_all, config.drop_motion
+            seeds,
+            tuple(target.shape[1:]),
+            config.sigma_mean,
+            config.sigma_std,
+            config.drop_all,
+            config.drop_motion,
+            config.drop_portrait,
         )
         v = self.predict(target, noise, image_latents, image_tokens, motion_tokens, pose_images)
         diffusion = v_loss(v, target, noise).mean()
@@ -217,7 +226,7 @@ class JointStage(MotionStage):
         num_motion = sum(branch >= Branch.MOTION for branch in branches)
         is_told = torch.tensor([branch >= Branch.IMAGE for branch in branches], device=latents.device)
         rows = torch.tensor(order, device=latents.device)
-        image = image_latents[rows] * is_told.view(-1, 1, 1, 1)
+        image = image_latents[rows] * (is_told & noise.sees_portrait.to(rows.device)[rows]).view(-1, 1, 1, 1)
         x = noisy_input(latents, noise)[rows]
         sample = torch.cat([x, image[:, None].expand_as(x)], dim=2)
         n = len(order)

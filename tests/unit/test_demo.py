@@ -129,3 +129,17 @@ def test_own_files_are_animated_by_the_toy_model(tmp_path, capsys):
     captured = capsys.readouterr()
     assert "knows drawn faces only" in captured.err
     assert captured.out == f"{tmp_path / 'animated.mp4'}\n"
+
+
+def test_without_the_carried_weights_it_shows_noise_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hunyuan_core.toy.TOY_FOLDER", tmp_path / "none")
+    monkeypatch.setattr("hunyuan_core.cli.demo.NUM_FRAMES", 3)
+
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+
+    said = capsys.readouterr()
+    assert said.out == f"{tmp_path / 'demo.mp4'}\n"
+    assert "its training is not done" in said.err
+    assert "the result is noise" in said.err
+    with av.open(str(tmp_path / "demo.mp4")) as container:
+        assert len(list(container.decode(video=0))) == 3

@@ -100,6 +100,12 @@ def test_missing_files_are_named_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("hunyuan_core.toy.TOY_FOLDER", tmp_path)
 
     for find in (Pipeline.toy, toy_reader_file):
-        with pytest.raises(WeightsError, match=r"toy model is incomplete: .* lacks .*; install the package again") as e:
+        with pytest.raises(WeightsError, match=r"its training is not done.*; use untrained-tiny") as none:
             find()
-        assert "\n" not in str(e.value)
+        assert "\n" not in str(none.value)
+    write_tiny_models(tmp_path)
+    (tmp_path / "arcface.onnx").unlink()
+    with pytest.raises(WeightsError, match=r"toy model is incomplete: .* lacks arcface.onnx; install the package again"):
+        Pipeline.toy()
+    with pytest.raises(WeightsError, match=r"lacks reader.safetensors; install the package again"):
+        toy_reader_file()

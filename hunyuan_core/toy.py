@@ -61,8 +61,8 @@ def toy_reader_file() -> Path:
 def _missing(names: list[str]) -> str:
     if not any(TOY_FOLDER.rglob("*.safetensors")):
         return (
-            f"The toy model's weights are not in {TOY_FOLDER}: its training is not done, and this version comes without; "
-            "use untrained-tiny, or the released weights."
+            f"The toy model's weights are not in {TOY_FOLDER}: its training is not done, and this version comes "
+            "without; use untrained-tiny, or the released weights."
         )
     return (
         f"The toy model is incomplete: {TOY_FOLDER} lacks {', '.join(names)}; install the package again, or check the "

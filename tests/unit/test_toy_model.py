@@ -105,7 +105,7 @@ def test_missing_files_are_named_in_one_line(tmp_path, monkeypatch):
         assert "\n" not in str(none.value)
     write_tiny_models(tmp_path)
     (tmp_path / "arcface.onnx").unlink()
-    with pytest.raises(WeightsError, match=r"toy model is incomplete: .* lacks arcface.onnx; install the package again"):
+    with pytest.raises(WeightsError, match=r"model is incomplete: .* lacks arcface.onnx; install the package"):
         Pipeline.toy()
     with pytest.raises(WeightsError, match=r"lacks reader.safetensors; install the package again"):
         toy_reader_file()

@@ -43,6 +43,10 @@ class DataConfig:
     style_share: float = 0.25
     """Share of clips that it redraws."""
     num_workers: int = 1
+    encoded: str = ""
+    """Stage joint: folder in which ``num_encoded`` clips are kept, drawn or read and encoded once, and trained on again
+    and again in another order and with other noise; empty makes each anew."""
+    num_encoded: int = 0
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,7 @@ class TrainingConfig:
                 f"({optimiser.num_accumulated})."
             )
         _check_sizes(self.data)
+        _check_encoded(self)
 
 
 def _check_sizes(data: DataConfig) -> None:
@@ -216,6 +221,14 @@ def _check_ablate(config: TrainingConfig) -> None:
         raise ConfigurationError(
             f"ablate names {', '.join(unknown or config.ablate)}, which stage {config.stage!r} does not have; "
             f"it may be {', '.join(ABLATIONS)}, in the stages motion and joint."
+        )
+
+
+def _check_encoded(config: TrainingConfig) -> None:
+    data = config.data
+    if bool(data.encoded) != bool(data.num_encoded) or (data.encoded and config.stage != "joint"):
+        raise ConfigurationError(
+            "data.encoded and data.num_encoded are given together, for stage joint; leave both out otherwise."
         )
 
 
@@ -247,6 +260,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "data.dropped_edges": (0, 1),
     "data.style_share": (0, 1),
     "data.num_workers": (0, 256),
+    "data.num_encoded": (0, _MANY),
     "loss.sigma_mean": (-10, 10),
     "loss.sigma_std": (0, 10),
     "loss.noise_levels": (1, 1024),

@@ -21,6 +21,7 @@ from ..toy import TOY_FOLDER
 from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
 from .datasets import open_clips, open_frames
+from .encoded_clips import EncodedClips, fill
 from .journal import EXTRA, Journal
 from .learner import Learner
 from .lora import add_lora
@@ -71,6 +72,9 @@ def train(config: TrainingConfig, on_step: OnStep | None = None, *, is_resumed: 
         if accelerator.scaler is not None:
             accelerator.scaler.load_state_dict(checkpoint.scaler)
     wrapped, optimiser = accelerator.prepare(stage, learner.optimiser)
+    if config.data.encoded:
+        fill(config, cast("JointStage", stage).encode_pictures, accelerator.process_index, accelerator.num_processes)
+        accelerator.wait_for_everyone()
     watch = _Watch(config, stage, learner, on_step, num_done) if accelerator.is_main_process else None
 
     losses: dict[str, float] = {}
@@ -271,6 +275,9 @@ def open_dataset(config: TrainingConfig, length: int) -> tuple[torch.utils.data.
         return open_frames(config, config.seed, length), Frames.stack
     if config.stage == "reader":
         return ToyPictures(config.data, config.seed, length), Pictures.stack
+    if config.data.encoded:
+        folder = Path(config.data.encoded)
+        return EncodedClips(folder, config.data.num_encoded, config.seed, length), Clip.stack
     return open_clips(config, config.seed, length), Clip.stack
 
 
@@ -308,13 +315,17 @@ def _find_checkpoint(folder: Path, config: TrainingConfig, is_resumed: bool) -> 
     return checkpoint
 
 
+_LATER_KEYS = (("", "anew"), ("", "ablate"), ("loss", "drop_portrait"), ("data", "encoded"), ("data", "num_encoded"))
+"""Keys, by table, that earlier runs did not have, and whose default changes nothing."""
+
+
 def fingerprint(config: TrainingConfig) -> str:
     """Tell apart configurations that train something else."""
     values = dataclasses.asdict(config)
     # These do not change what is computed.
     del values["output"], values["data"]["num_workers"]
     values["data"]["intensity_statistic"] = values["model"]["refiner"].pop("intensity_statistic")  # where it once was
-    for name in ("anew", "ablate"):  # keys that earlier runs did not have
-        if not values[name]:
-            del values[name]
+    for part, name in _LATER_KEYS:
+        if not (table := values[part] if part else values)[name]:
+            del table[name]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

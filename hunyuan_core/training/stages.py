@@ -168,13 +168,7 @@ class JointStage(MotionStage):
         """Diffusion loss, and the auxiliary losses while they have weight."""
         config = self.config.loss
         image_tokens, motion_tokens, losses = self.encode(clip)
-        with torch.no_grad():
-            vae = self.network("vae")
-            B, T = clip.target.shape[:2]
-            pictures = torch.cat([clip.target.flatten(0, 1), clip.reference]).float() / 127.5 - 1
-            latents = vae.encode(pictures).latent_dist.mode().float()
-            image_latents = latents[B * T :]
-            target = latents[: B * T].unflatten(0, (B, T)) * vae.config.scaling_factor
+        target, image_latents = self._latents(clip)
         # A clip is dear to draw and to encode, and says something else at each noise level.
         target, image_latents, image_tokens, motion_tokens, pose_images = (
             x.repeat(config.noise_levels, *[1] * (x.ndim - 1))
@@ -195,6 +189,22 @@ class JointStage(MotionStage):
         weight = config.auxiliary_weight * max(0.0, 1 - num_done / config.auxiliary_steps)
         total = diffusion + weight * sum(losses.values(), torch.zeros((), device=diffusion.device))
         return {"total": total, "diffusion": diffusion.detach(), **{k: v.detach() for k, v in losses.items()}}
+
+    @torch.no_grad()
+    def encode_pictures(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(n, 3, S, S) uint8 to latents (n, C, h, w) float32, not scaled."""
+        vae = self.network("vae")
+        pixels = pictures.to(vae.encoder.conv_in.weight.device).float() / 127.5 - 1
+        return vae.encode(pixels).latent_dist.mode().float()
+
+    def _latents(self, clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
+        """The target's latents, scaled, (B, T, C, h, w), and the portrait's, not scaled, (B, C, h, w)."""
+        scale = self.network("vae").config.scaling_factor
+        if clip.target_latents.numel():
+            return clip.target_latents * scale, clip.reference_latents
+        B, T = clip.target.shape[:2]
+        latents = self.encode_pictures(torch.cat([clip.target.flatten(0, 1), clip.reference]))
+        return latents[: B * T].unflatten(0, (B, T)) * scale, latents[B * T :]
 
     def predict(
         self,

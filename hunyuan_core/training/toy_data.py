@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +49,7 @@ class Example:
     @classmethod
     def stack(cls, examples: list[Self]) -> Self:
         """Join examples to a batch."""
-        names = [field.name for field in fields(cls)]
+        names = [f.name for f in fields(cls)]
         return cls(**{name: torch.stack([getattr(example, name) for example in examples]) for name in names})
 
     def to(self, device: torch.device) -> Self:
@@ -84,6 +84,8 @@ class Clip(Example):
         intensity: (2,) int64, head and expression.
         motion: (T, 11) float32, the true motion, each parameter's range mapped to [-1, 1]; zeros where unknown.
         looks: (29,) float32, the true identity; zeros where unknown.
+        target_latents: (T, C, h, w) float32, not scaled, in the place of ``target``, which is then empty; else empty.
+        reference_latents: (C, h, w) float32 of the reference, likewise.
     """
 
     target: torch.Tensor
@@ -97,6 +99,8 @@ class Clip(Example):
     intensity: torch.Tensor
     motion: torch.Tensor
     looks: torch.Tensor
+    target_latents: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    reference_latents: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
 class ToyClips(torch.utils.data.Dataset[Clip]):

@@ -1,0 +1,127 @@
+"""Clips that are drawn or read once, encoded, and trained on again and again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ..checkpoints.writing import write_safetensors
+from ..errors import ConfigurationError, MediaError
+from ..video.files import replacing
+from .config import TrainingConfig
+from .datasets import open_clips
+from .toy_data import Clip
+
+_INDEX = "clips.json"
+_PICTURES = ("target", "reference")
+_ENCODED = ("target_latents", "reference_latents")
+
+Encode = Callable[[torch.Tensor], torch.Tensor]
+"""Pictures, (n, 3, S, S) uint8, to their latents, (n, C, h, w), not scaled."""
+
+
+class EncodedClips(torch.utils.data.Dataset[Clip]):
+    """Clips of a folder, in another order each time round, and with other noise each time.
+
+    They lack their pictures, and have latents instead.
+    """
+
+    def __init__(self, folder: Path, num_clips: int, seed: int, length: int) -> None:
+        self.folder = folder
+        self.num_clips = num_clips
+        self.seed = seed
+        self.length = length
+
+    def __len__(self) -> int:
+        """Count the clips, all times round."""
+        return self.length
+
+    def __getitem__(self, index: int) -> Clip:
+        """Read a clip.
+
+        Raises:
+            MediaError: If its file is missing or damaged.
+        """
+        turn, place = divmod(index, self.num_clips)
+        number = int(np.random.default_rng([self.seed, turn]).permutation(self.num_clips)[place])
+        path = _path(self.folder, number)
+        try:
+            tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise MediaError(f"{path} cannot be read ({error}); remove it, and train again to make it anew.") from error
+        tensors = {name: x.float() if x.is_floating_point() else x for name, x in tensors.items()}
+        noise = np.random.default_rng([self.seed, turn, index])
+        return Clip(**{**tensors, "seed": torch.tensor(int(noise.integers(2**62)))})
+
+
+def fill(
+    config: TrainingConfig, encode: Encode, rank: int, num_processes: int, on_clip: Callable[[int], None] | None = None
+) -> None:
+    """Make those clips that the folder of a configuration lacks; each process its share.
+
+    Args:
+        encode: Of the VAE that is trained with.
+        on_clip: Called with the number of clips that this process has made or found.
+
+    Raises:
+        ConfigurationError: If the folder's clips are of another configuration or VAE.
+        WeightsError: If a clip cannot be written, as on a full disk; the finished ones stay.
+    """
+    folder = Path(config.data.encoded)
+    _claim(folder, _fingerprint(config, encode))
+    clips = open_clips(config, config.seed, config.data.num_encoded)
+    for done, number in enumerate(range(rank, config.data.num_encoded, num_processes), start=1):
+        path = _path(folder, number)
+        if not path.is_file():
+            write_safetensors(_encoded(clips[number], encode), path, {})
+        if on_clip is not None:
+            on_clip(done)
+
+
+def _encoded(clip: Clip, encode: Encode) -> dict[str, torch.Tensor]:
+    latents = encode(torch.cat([clip.target, clip.reference[None]])).cpu()
+    tensors = {field.name: getattr(clip, field.name) for field in dataclasses.fields(clip) if field.name != "seed"}
+    tensors |= {name: tensors[name].new_zeros(0) for name in _PICTURES}
+    tensors |= dict(zip(_ENCODED, (latents[:-1], latents[-1]), strict=True))
+    return {name: x.half() if x.is_floating_point() else x for name, x in tensors.items()}
+
+
+def _fingerprint(config: TrainingConfig, encode: Encode) -> str:
+    """Tell apart clips that cannot stand for each other."""
+    data = dataclasses.asdict(config.data)
+    for name in ("num_workers", "num_encoded", "encoded"):
+        del data[name]
+    model = dataclasses.asdict(config.model)
+    sizes = {name: model[name] for name in ("vision", "expression", "head_pose", "refiner", "vae")}
+    side = config.data.image_size
+    ramp = torch.linspace(0, 255, 3 * side * side).view(1, 3, side, side).to(torch.uint8)
+    sample = [round(float(x), 2) for x in encode(ramp).float().flatten()[:64]]
+    return hashlib.sha256(json.dumps([config.seed, data, sizes, sample], sort_keys=True).encode()).hexdigest()
+
+
+def _claim(folder: Path, fingerprint: str) -> None:
+    path = folder / _INDEX
+    if path.is_file():
+        known: Any = json.loads(path.read_text(encoding="utf-8"))
+        if known != fingerprint:
+            raise ConfigurationError(
+                f"The clips in {folder} are of another configuration or VAE; remove the folder, or name another "
+                "data.encoded."
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        part.write_text(json.dumps(fingerprint), encoding="utf-8")
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"{number:07d}.safetensors"

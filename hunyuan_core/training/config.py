@@ -44,8 +44,8 @@ class DataConfig:
     """Share of clips that it redraws."""
     num_workers: int = 1
     encoded: str = ""
-    """Stage joint: folder in which ``num_encoded`` clips are kept, drawn or read and encoded once, and trained on again
-    and again in another order and with other noise; empty makes each anew."""
+    """Stages motion and joint: folder in which ``num_encoded`` clips are kept, drawn or read and encoded once, and
+    trained on again and again in another order and with other noise; empty makes each anew."""
     num_encoded: int = 0
 
 
@@ -226,9 +226,9 @@ def _check_ablate(config: TrainingConfig) -> None:
 
 def _check_encoded(config: TrainingConfig) -> None:
     data = config.data
-    if bool(data.encoded) != bool(data.num_encoded) or (data.encoded and config.stage != "joint"):
+    if bool(data.encoded) != bool(data.num_encoded) or (data.encoded and config.stage not in ("motion", "joint")):
         raise ConfigurationError(
-            "data.encoded and data.num_encoded are given together, for stage joint; leave both out otherwise."
+            "data.encoded and data.num_encoded go together, for stages motion and joint; leave both out otherwise."
         )
 
 

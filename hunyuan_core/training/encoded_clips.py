@@ -64,12 +64,16 @@ class EncodedClips(torch.utils.data.Dataset[Clip]):
 
 
 def fill(
-    config: TrainingConfig, encode: Encode, rank: int, num_processes: int, on_clip: Callable[[int], None] | None = None
+    config: TrainingConfig,
+    encode: Encode | None,
+    rank: int,
+    num_processes: int,
+    on_clip: Callable[[int], None] | None = None,
 ) -> None:
     """Make those clips that the folder of a configuration lacks; each process its share.
 
     Args:
-        encode: Of the VAE that is trained with.
+        encode: Of the VAE that is trained with; None leaves the latents out too, for what needs neither.
         on_clip: Called with the number of clips that this process has made or found.
 
     Raises:
@@ -87,24 +91,27 @@ def fill(
             on_clip(done)
 
 
-def _encoded(clip: Clip, encode: Encode) -> dict[str, torch.Tensor]:
-    latents = encode(torch.cat([clip.target, clip.reference[None]])).cpu()
+def _encoded(clip: Clip, encode: Encode | None) -> dict[str, torch.Tensor]:
     tensors = {field.name: getattr(clip, field.name) for field in dataclasses.fields(clip) if field.name != "seed"}
     tensors |= {name: tensors[name].new_zeros(0) for name in _PICTURES}
-    tensors |= dict(zip(_ENCODED, (latents[:-1], latents[-1]), strict=True))
+    if encode is not None:
+        latents = encode(torch.cat([clip.target, clip.reference[None]])).cpu()
+        tensors |= dict(zip(_ENCODED, (latents[:-1], latents[-1]), strict=True))
     return {name: x.half() if x.is_floating_point() else x for name, x in tensors.items()}
 
 
-def _fingerprint(config: TrainingConfig, encode: Encode) -> str:
+def _fingerprint(config: TrainingConfig, encode: Encode | None) -> str:
     """Tell apart clips that cannot stand for each other."""
     data = dataclasses.asdict(config.data)
     for name in ("num_workers", "num_encoded", "encoded"):
         del data[name]
     model = dataclasses.asdict(config.model)
     sizes = {name: model[name] for name in ("vision", "expression", "head_pose", "refiner", "vae")}
-    side = config.data.image_size
-    ramp = torch.linspace(0, 255, 3 * side * side).view(1, 3, side, side).to(torch.uint8)
-    sample = [round(float(x), 2) for x in encode(ramp).float().flatten()[:64]]
+    sample = []
+    if encode is not None:
+        side = config.data.image_size
+        ramp = torch.linspace(0, 255, 3 * side * side).view(1, 3, side, side).to(torch.uint8)
+        sample = [round(float(x), 2) for x in encode(ramp).float().flatten()[:64]]
     return hashlib.sha256(json.dumps([config.seed, data, sizes, sample], sort_keys=True).encode()).hexdigest()
 
 

@@ -73,7 +73,8 @@ def train(config: TrainingConfig, on_step: OnStep | None = None, *, is_resumed: 
             accelerator.scaler.load_state_dict(checkpoint.scaler)
     wrapped, optimiser = accelerator.prepare(stage, learner.optimiser)
     if config.data.encoded:
-        fill(config, cast("JointStage", stage).encode_pictures, accelerator.process_index, accelerator.num_processes)
+        encode = stage.encode_pictures if isinstance(stage, JointStage) else None
+        fill(config, encode, accelerator.process_index, accelerator.num_processes)
         accelerator.wait_for_everyone()
     watch = _Watch(config, stage, learner, on_step, num_done) if accelerator.is_main_process else None
 

@@ -79,12 +79,21 @@ def test_a_run_makes_what_is_missing_and_no_more(tmp_path: Path) -> None:
     assert [name for name in times if times[name] != again[name]] == ["0000001.safetensors"]
 
 
+def test_the_warm_start_needs_no_latents(tmp_path: Path) -> None:
+    config = config_of(tmp_path, stage="motion", trainable=("refiner",), optimiser={"num_steps": 2})
+    train(config)
+
+    clip = open_dataset(config, 1)[0][0]
+    assert clip.target_latents.numel() == clip.target.numel() == 0
+    assert clip.motion_crops.numel() > 0
+
+
 def test_clips_of_something_else_are_refused(filled: tuple[TrainingConfig, JointStage], tmp_path: Path) -> None:
     _, stage = filled
     for other in (config_of(tmp_path, seed=7), config_of(tmp_path, data={"max_stride": 1})):
         with pytest.raises(ConfigurationError, match=r"another configuration or VAE; remove the folder, or name"):
             fill(other, stage.encode_pictures, 0, 1)
-    with pytest.raises(ConfigurationError, match=r"given together, for stage joint"):
+    with pytest.raises(ConfigurationError, match=r"go together, for stages motion and joint"):
         config_of(tmp_path, data={"num_encoded": 0})
 
 

@@ -155,6 +155,9 @@ class TrainingConfig:
     """Networks that start at random although ``start_from`` has them."""
     ablate: tuple[str, ...] = ()
     """Parts that the model is trained without, of ``ablation.ABLATIONS``; what is exported animates without them."""
+    memory_std: float = 0.0
+    """Standard deviation that new memories are drawn with. 0 is the paper's 1/√hidden_dim, beside which the intensity's
+    shift is large: the memories of a small model that starts from nothing then stay alike, and so do its tokens."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -252,6 +255,7 @@ _CHOICES = {
 _MANY = 2**31
 _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**62),
+    "memory_std": (0, 100),
     "data.image_size": (64, 4096),
     "data.num_frames": (1, 25),
     "data.max_stride": (1, 25),

@@ -188,6 +188,8 @@ def build_stage(config: TrainingConfig) -> Stage:
     except (ArithmeticError, AssertionError, LookupError, ValueError) as error:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise ConfigurationError(f"No networks can be built of the configuration's model ({cause}).") from error
+    if config.memory_std and isinstance(stage, MotionStage):
+        nn.init.normal_(stage.network("refiner").connector.latents, std=config.memory_std)
     if config.start_from:
         start_from(stage, find_start(config), config.anew)
     if config.lora.rank > 0:
@@ -316,7 +318,14 @@ def _find_checkpoint(folder: Path, config: TrainingConfig, is_resumed: bool) -> 
     return checkpoint
 
 
-_LATER_KEYS = (("", "anew"), ("", "ablate"), ("loss", "drop_portrait"), ("data", "encoded"), ("data", "num_encoded"))
+_LATER_KEYS = (
+    ("", "anew"),
+    ("", "ablate"),
+    ("", "memory_std"),
+    ("loss", "drop_portrait"),
+    ("data", "encoded"),
+    ("data", "num_encoded"),
+)
 """Keys, by table, that earlier runs did not have, and whose default changes nothing."""
 
 

@@ -149,3 +149,10 @@ def test_a_vae_starts_with_all_colours_and_quiet_residual_blocks(tmp_path: Path)
     with torch.no_grad():
         latents = vae.encode(plain.contiguous()).latent_dist.mode()
     assert float(latents.std()) > 0.3  # PyTorch's own start gives 0.1
+
+
+@pytest.mark.parametrize(("std", "expected"), [(0.0, 32**-0.5), (2.0, 2.0)])
+def test_memories_are_drawn_as_in_the_paper_or_louder(tmp_path: Path, std: float, expected: float) -> None:
+    memories = build_stage(training_config(tmp_path, memory_std=std)).network("refiner").connector.latents
+
+    assert float(memories.detach().std()) == pytest.approx(expected, rel=0.3)

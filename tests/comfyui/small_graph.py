@@ -92,6 +92,7 @@ def small_graph() -> dict[str, dict[str, Any]]:
             detector_name="none (the picture shows one person)",
             pose_name="dw-ll_ucoco_384.onnx",
         ),
+        "drawn": node(f"{PREFIX}DrawnExample", seed=0, num_frames=NUM_FRAMES, size=SIZE),
         "portrait": tensor(1, SIZE, SIZE, 3),
         "driver": tensor(NUM_FRAMES, SIZE, SIZE, 3),
         "video": node("CreateVideo", images=["driver", 0], fps=25.0, bit_depth=8),

@@ -11,7 +11,9 @@ import pytest
 from golden_cases import ROOT
 from PIL import Image
 
-from .adaptation import adapt
+from hunyuan_core.toy import TOY_FOLDER
+
+from .adaptation import PREFIX, adapt
 from .browser import Browser
 from .install import PACK_FOLDER
 from .server import Server
@@ -41,6 +43,11 @@ def test_a_dropped_workflow_is_its_api_twin_and_runs(
     assert set(browser.problems()) <= ABSENT
     assert browser.prompt()["output"] == api
 
+    drawn = [node["inputs"] for node in api.values() if node["class_type"] == f"{PREFIX}DrawnExample"]
+    if drawn and not (TOY_FOLDER / "reader.safetensors").is_file():
+        pytest.skip("hunyuan_core/toy_model has no weights yet")
+    num_frames = drawn[0]["num_frames"] if drawn else driver.num_frames
+
     browser.change(adaptation.values, adaptation.cut)
     assert browser.prompt()["output"] == adaptation.apply(api)
     end = browser.run()
@@ -50,10 +57,10 @@ def test_a_dropped_workflow_is_its_api_twin_and_runs(
     videos = [name for _, name in result.saved() if name.endswith((".mp4", ".mov"))]
     assert videos
     for name in videos:
-        assert read_facts(server.output / name).num_frames == driver.num_frames
+        assert read_facts(server.output / name).num_frames == num_frames
     num_videos = browser.show()
     browser.screenshot(path.stem)
-    assert num_videos >= 2  # what was loaded, and what was made
+    assert num_videos >= (1 if drawn else 2)  # what was loaded, and what was made
     assert set(browser.problems()) <= ABSENT
 
 

@@ -17,7 +17,8 @@ from .install import OLDEST, PACK_FOLDER, Installation, install_oldest
 from .server import Server
 from .videos import read_facts
 
-WORKFLOWS = sorted((ROOT / "workflows" / "api").glob("*.json"))
+# That of the toy model draws its own driver.
+WORKFLOWS = sorted(path for path in (ROOT / "workflows" / "api").glob("*.json") if path.stem != "toy_portrait")
 
 # ComfyUI 0.9 has no input for a box.
 LOAD_IN_OLDER = """
@@ -61,7 +62,9 @@ def test_every_node_registers(old_server: Server) -> None:
     assert ids == set(json.loads((ROOT / "tests" / "nodes" / "schema.json").read_text()))
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", WORKFLOWS, ids=lambda path: path.stem
+)
 def test_workflow_makes_its_videos(path: Path, old_server: Server, portrait: Path, clip: Path) -> None:
     facts = read_facts(clip)
     with Image.open(portrait) as image:

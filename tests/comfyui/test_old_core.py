@@ -62,9 +62,7 @@ def test_every_node_registers(old_server: Server) -> None:
     assert ids == set(json.loads((ROOT / "tests" / "nodes" / "schema.json").read_text()))
 
 
-@pytest.mark.parametrize(
-    "path", WORKFLOWS, ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflow_makes_its_videos(path: Path, old_server: Server, portrait: Path, clip: Path) -> None:
     facts = read_facts(clip)
     with Image.open(portrait) as image:

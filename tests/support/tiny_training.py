@@ -53,6 +53,11 @@ MODEL = ModelConfig(
     vae=VAEConfig(block_out_channels=(32, 32, 32, 32), layers_per_block=1, scaling_factor=2.0),
 )
 
+AT_RELEASED_SCALE = dataclasses.replace(
+    MODEL, vae=dataclasses.replace(MODEL.vae, scaling_factor=VAEConfig.scaling_factor)
+)
+"""The same, exported as it is."""
+
 
 def training_config(folder: Path, **parts: Any) -> TrainingConfig:
     """Configuration of a run; a part given as a dictionary changes the small default of that part."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_training import training_config
+from tiny_training import AT_RELEASED_SCALE, training_config
 
 from hunyuan_core.ablation import ABLATIONS, Reenactor, ablate
 from hunyuan_core.config import SamplingConfig
@@ -99,7 +99,8 @@ def test_what_is_left_learns_and_the_part_does_not(part: str, tmp_path: Path) ->
 
 
 def test_a_network_may_start_anew(tmp_path: Path) -> None:
-    earlier, fresh = config_of(tmp_path, None), dataclasses.replace(config_of(tmp_path, None), seed=4)
+    earlier = dataclasses.replace(config_of(tmp_path, None), model=AT_RELEASED_SCALE)
+    fresh = dataclasses.replace(earlier, seed=4)
     first = build_stage(earlier)
     export(first, earlier, tmp_path)
     stage = build_stage(dataclasses.replace(fresh, start_from=str(tmp_path), anew=("refiner", "heads")))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_training import MODEL, training_config
+from tiny_training import AT_RELEASED_SCALE, MODEL, training_config
 
 from hunyuan_core.checkpoints import load_network
 from hunyuan_core.errors import ConfigurationError
@@ -78,10 +78,10 @@ def test_the_file_says_what_to_add_to_which_layer_of_comfyuis_model() -> None:
 
 def test_training_leaves_a_merged_unet_and_the_updates_alone(tmp_path: Path) -> None:
     parts = {"lora": dataclasses.asdict(LORA), "trainable": ("unet.*.lora_*",), "loss": {"auxiliary_weight": 0.0}}
-    folder = train(training_config(tmp_path, **parts)).weights
+    folder = train(training_config(tmp_path, model=AT_RELEASED_SCALE, **parts)).weights
     unet = load_network("unet", folder / "hyportrait" / "unet.safetensors")
     updates = load_file(folder / "lora.safetensors")
-    frozen = build_stage(training_config(tmp_path)).network("unet").state_dict()
+    frozen = build_stage(training_config(tmp_path, model=AT_RELEASED_SCALE)).network("unet").state_dict()
 
     assert {key.removeprefix("diffusion_model.").rpartition(".lora_")[0] for key in updates if "lora_" in key} == {
         key.removesuffix(".weight") for key, value in unet.state_dict().items() if not torch.equal(value, frozen[key])

@@ -385,8 +385,11 @@ def test_the_vae_trains_on_them(shards: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ({"loss": {"auxiliary_weight": 0.1}}, r"loss\.auxiliary_weight above 0 .* leave out data\.videos"),
-        ({"stage": "motion", "loss": {"auxiliary_weight": 0.0}}, r"Stage motion .* leave out data\.videos"),
+        ({"loss": {"auxiliary_weight": 0.1}}, r"loss\.auxiliary_weight above 0, learn .* leave out data\.videos"),
+        (
+            {"stage": "motion", "loss": {"auxiliary_weight": 0.0}},
+            r"Stages motion and reader, .* leave out data\.videos",
+        ),
         ({"data": {"identity": "stored"}}, r"data\.identity = \"stored\" is for data\.videos"),
     ],
 )

@@ -47,6 +47,9 @@ class DataConfig:
     """Stages motion and joint: folder in which ``num_encoded`` clips are kept, drawn or read and encoded once, and
     trained on again and again in another order and with other noise; empty makes each anew."""
     num_encoded: int = 0
+    encoded_frames: int = 0
+    """Frames of each such clip; where more than ``num_frames``, some that follow each other are taken each time. 0 is
+    ``num_frames``."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,9 @@ class OptimiserConfig:
     precision: str = "fp32"
     """``"fp32"``, ``"bf16"`` or ``"fp16"``; weights and optimiser stay fp32."""
     gradient_checkpointing: bool = False
+    is_compiled: bool = False
+    """Whether the UNet goes through ``torch.compile``: minutes at the start, a quarter less for each step on a CPU.
+    Conditions that are dropped (``drop_all``, ``drop_motion``) make it compile again and again; leave them at 0."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +239,11 @@ def _check_encoded(config: TrainingConfig) -> None:
         raise ConfigurationError(
             "data.encoded and data.num_encoded go together, for stages motion and joint; leave both out otherwise."
         )
+    if data.encoded_frames and (not data.encoded or data.encoded_frames < data.num_frames):
+        raise ConfigurationError(
+            f"data.encoded_frames ({data.encoded_frames}) is for data.encoded, and at least data.num_frames "
+            f"({data.num_frames}); raise it, or leave it out."
+        )
 
 
 def _check_videos(config: TrainingConfig) -> None:
@@ -265,6 +276,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "data.style_share": (0, 1),
     "data.num_workers": (0, 256),
     "data.num_encoded": (0, _MANY),
+    "data.encoded_frames": (0, 25),
     "loss.sigma_mean": (-10, 10),
     "loss.sigma_std": (0, 10),
     "loss.noise_levels": (1, 1024),

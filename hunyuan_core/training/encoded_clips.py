@@ -24,20 +24,22 @@ from .toy_data import Clip
 _INDEX = "clips.json"
 _PICTURES = ("target", "reference")
 _ENCODED = ("target_latents", "reference_latents")
+_OF_FRAMES = ("target_latents", "motion_crops", "head_pose_crops", "pose_images", "motion")
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
 """Pictures, (n, 3, S, S) uint8, to their latents, (n, C, h, w), not scaled."""
 
 
 class EncodedClips(torch.utils.data.Dataset[Clip]):
-    """Clips of a folder, in another order each time round, and with other noise each time.
+    """Clips of a folder, in another order each time round, with other noise and from another frame on each time.
 
     They lack their pictures, and have latents instead.
     """
 
-    def __init__(self, folder: Path, num_clips: int, seed: int, length: int) -> None:
+    def __init__(self, folder: Path, num_clips: int, num_frames: int, seed: int, length: int) -> None:
         self.folder = folder
         self.num_clips = num_clips
+        self.num_frames = num_frames
         self.seed = seed
         self.length = length
 
@@ -59,8 +61,13 @@ class EncodedClips(torch.utils.data.Dataset[Clip]):
         except (OSError, SafetensorError) as error:
             raise MediaError(f"{path} cannot be read ({error}); remove it, and train again to make it anew.") from error
         tensors = {name: x.float() if x.is_floating_point() else x for name, x in tensors.items()}
-        noise = np.random.default_rng([self.seed, turn, index])
-        return Clip(**{**tensors, "seed": torch.tensor(int(noise.integers(2**62)))})
+        rng = np.random.default_rng([self.seed, turn, index])
+        noise = torch.tensor(int(rng.integers(2**62)))
+        first = int(rng.integers(len(tensors["motion"]) - self.num_frames + 1))
+        for name in _OF_FRAMES:
+            if len(tensors[name]) > 1:  # neither black poses nor latents that are left out
+                tensors[name] = tensors[name][first : first + self.num_frames]
+        return Clip(**{**tensors, "seed": noise})
 
 
 def fill(
@@ -82,7 +89,8 @@ def fill(
     """
     folder = Path(config.data.encoded)
     _claim(folder, _fingerprint(config, encode))
-    clips = open_clips(config, config.seed, config.data.num_encoded)
+    whole = dataclasses.replace(config.data, num_frames=config.data.encoded_frames or config.data.num_frames)
+    clips = open_clips(dataclasses.replace(config, data=whole), config.seed, config.data.num_encoded)
     for done, number in enumerate(range(rank, config.data.num_encoded, num_processes), start=1):
         path = _path(folder, number)
         if not path.is_file():
@@ -103,7 +111,8 @@ def _encoded(clip: Clip, encode: Encode | None) -> dict[str, torch.Tensor]:
 def _fingerprint(config: TrainingConfig, encode: Encode | None) -> str:
     """Tell apart clips that cannot stand for each other."""
     data = dataclasses.asdict(config.data)
-    for name in ("num_workers", "num_encoded", "encoded"):
+    data["num_frames"] = data["encoded_frames"] or data["num_frames"]
+    for name in ("num_workers", "num_encoded", "encoded", "encoded_frames"):
         del data[name]
     model = dataclasses.asdict(config.model)
     sizes = {name: model[name] for name in ("vision", "expression", "head_pose", "refiner", "vae")}

@@ -74,7 +74,8 @@ def train(config: TrainingConfig, on_step: OnStep | None = None, *, is_resumed: 
     wrapped, optimiser = accelerator.prepare(stage, learner.optimiser)
     if config.data.encoded:
         encode = stage.encode_pictures if isinstance(stage, JointStage) else None
-        fill(config, encode, accelerator.process_index, accelerator.num_processes)
+        with accelerator.autocast():
+            fill(config, encode, accelerator.process_index, accelerator.num_processes)
         accelerator.wait_for_everyone()
     watch = _Watch(config, stage, learner, on_step, num_done) if accelerator.is_main_process else None
 
@@ -196,6 +197,10 @@ def build_stage(config: TrainingConfig) -> Stage:
         add_lora(stage.network("unet"), config.lora)
     if config.optimiser.gradient_checkpointing:
         stage.network("unet").checkpoint_gradients()
+    if config.optimiser.is_compiled and isinstance(stage, JointStage):
+        # Otherwise the graph would be cut where DistributedDataParallel sends gradients.
+        torch._dynamo.config.optimize_ddp = False
+        stage.network("unet").compile(dynamic=False)
     names = choose_trainable(stage, config.trainable)
     if isinstance(stage, MotionStage):
         remove_parts(stage, config.ablate)
@@ -280,7 +285,8 @@ def open_dataset(config: TrainingConfig, length: int) -> tuple[torch.utils.data.
         return ToyPictures(config.data, config.seed, length), Pictures.stack
     if config.data.encoded:
         folder = Path(config.data.encoded)
-        return EncodedClips(folder, config.data.num_encoded, config.seed, length), Clip.stack
+        data = config.data
+        return EncodedClips(folder, data.num_encoded, data.num_frames, config.seed, length), Clip.stack
     return open_clips(config, config.seed, length), Clip.stack
 
 
@@ -325,6 +331,7 @@ _LATER_KEYS = (
     ("loss", "drop_portrait"),
     ("data", "encoded"),
     ("data", "num_encoded"),
+    ("data", "encoded_frames"),
 )
 """Keys, by table, that earlier runs did not have, and whose default changes nothing."""
 
@@ -333,7 +340,7 @@ def fingerprint(config: TrainingConfig) -> str:
     """Tell apart configurations that train something else."""
     values = dataclasses.asdict(config)
     # These do not change what is computed.
-    del values["output"], values["data"]["num_workers"]
+    del values["output"], values["data"]["num_workers"], values["optimiser"]["is_compiled"]
     values["data"]["intensity_statistic"] = values["model"]["refiner"].pop("intensity_statistic")  # where it once was
     for part, name in _LATER_KEYS:
         if not (table := values[part] if part else values)[name]:

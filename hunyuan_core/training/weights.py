@@ -23,7 +23,8 @@ from .datasets import open_frames
 from .identity_network import IdentityNetwork, export_identity
 from .latent_scale import at_released_scale
 from .lora import lora_state_dict, merged_state_dict
-from .stages import IDENTITY, READER, Stage, VAEStage
+from .stages import IDENTITY, READER, JointStage, MotionStage, Stage, VAEStage
+from .token_scale import with_standard_tokens
 
 _OWN = {IDENTITY: "identity.safetensors", "heads": "heads.safetensors", READER: "reader.safetensors"}
 """What has no place among the released files: the identity network before its conversion, the auxiliary heads, and the
@@ -81,13 +82,19 @@ def start_from(stage: Stage, folder: str | Path, anew: Collection[str] = ()) -> 
 def export(stage: Stage, config: TrainingConfig, folder: str | Path) -> None:
     """Write a stage's networks under the released names, as ``Pipeline.from_pretrained`` and ComfyUI find them.
 
-    Networks of the folder that the stage does not have stay. A VAE and its UNet go by the released scale of latents.
+    Networks of the folder that the stage does not have stay. A VAE and its UNet go by the released scale of latents;
+    tokens of a warm start get a standard one.
 
     Raises:
         WeightsError: If a file cannot be written.
     """
     folder, model = Path(folder), config.model
-    for name, network in at_released_scale(dict(stage.networks.items())).items():
+    networks, heads = at_released_scale(dict(stage.networks.items())), getattr(stage, "heads", None)
+    if isinstance(stage, MotionStage) and not isinstance(stage, JointStage):
+        changed = with_standard_tokens(stage, config)
+        heads = changed.pop("heads")
+        networks |= changed
+    for name, network in networks.items():
         if config.output.half_precision:
             network = copy.deepcopy(network).half()
         if name == READER:
@@ -110,7 +117,7 @@ def export(stage: Stage, config: TrainingConfig, folder: str | Path) -> None:
             write_safetensors(lora_state_dict(network), folder / LORA_FILE, {})
             network = _merged(network, model)
         save_network(name, network, model, path)
-    if isinstance(heads := getattr(stage, "heads", None), nn.Module):
+    if isinstance(heads, nn.Module):
         write_safetensors(heads.state_dict(), folder / _OWN["heads"], {})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,25 @@ def test_every_round_has_all_clips_in_another_order_with_other_noise(
     assert any(one != rounds[0] for one in rounds)
     assert len({int(dataset[i].seed) for i in range(len(looks))}) == len(looks)
     assert torch.equal(dataset[5].seed, dataset[5].seed)
+
+
+def test_a_long_clip_gives_other_frames_each_time(tmp_path: Path) -> None:
+    config = config_of(tmp_path, data={"num_frames": 3, "encoded_frames": 5, "num_encoded": 1})
+    stage = stage_of(config)
+    fill(config, stage.encode_pictures, 0, 1)
+    long = ToyClips(config.model, dataclasses.replace(config.data, num_frames=5), config.seed, 1)[0]
+    latents = stage.encode_pictures(long.target)
+    dataset, _ = open_dataset(config, 30)
+
+    starts = set()
+    for clip in map(dataset.__getitem__, range(30)):
+        first = next(i for i in range(3) if torch.equal(clip.motion_crops, long.motion_crops[i : i + 3]))
+        starts.add(first)
+        torch.testing.assert_close(clip.motion, long.motion[first : first + 3], atol=1e-3, rtol=0)
+        torch.testing.assert_close(clip.target_latents, latents[first : first + 3], atol=1e-2, rtol=1e-2)
+    assert starts == {0, 1, 2}
+    with pytest.raises(ConfigurationError, match=r"encoded_frames \(2\) is for data.encoded, and at least"):
+        config_of(tmp_path, data={"num_frames": 3, "encoded_frames": 2})
 
 
 def test_a_run_makes_what_is_missing_and_no_more(tmp_path: Path) -> None:

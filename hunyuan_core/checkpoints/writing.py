@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -32,7 +33,10 @@ def write_safetensors(
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        mode = stat.S_IMODE(part.stat().st_mode)
         save_file(separate(state_dict), part, metadata=metadata)
+        part.chmod(mode)  # safetensors lets nobody but the owner read
         if check is not None:
             check(part)
         os.replace(part, path)

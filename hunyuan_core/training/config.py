@@ -65,9 +65,8 @@ class LossConfig:
     """Share of clips that see neither portrait nor motion."""
     drop_motion: float = 0.1
     """Share of clips that see the portrait alone."""
-    drop_portrait: float = 0.0
-    """Share of clips that see the portrait's tokens but not its latents: from nothing, a model otherwise learns to copy
-    them, and then hardly to move them."""
+    feature_weight: float = 0.0
+    """Drawn world only: how much more the error counts where eyes, brows and mouth are, 0 is no more than elsewhere."""
     auxiliary_weight: float = 0.0
     """Drawn world only: weight of reading the known motion and looks off the tokens, at the first step."""
     auxiliary_steps: int = 1
@@ -247,10 +246,11 @@ def _check_encoded(config: TrainingConfig) -> None:
 
 
 def _check_videos(config: TrainingConfig) -> None:
-    if config.data.videos and (config.stage in ("motion", "reader") or config.loss.auxiliary_weight > 0):
+    knows = config.stage in ("motion", "reader") or config.loss.auxiliary_weight or config.loss.feature_weight
+    if config.data.videos and knows:
         raise ConfigurationError(
-            "Stages motion and reader, and loss.auxiliary_weight above 0, learn from what only the drawn world knows; "
-            "leave them out, or leave out data.videos."
+            "Stages motion and reader, and loss.auxiliary_weight or loss.feature_weight above 0, learn from what only "
+            "the drawn world knows; leave them out, or leave out data.videos."
         )
     if config.data.identity == "stored" and not config.data.videos:
         raise ConfigurationError('data.identity = "stored" is for data.videos; leave it out for the drawn world.')
@@ -282,7 +282,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "loss.noise_levels": (1, 1024),
     "loss.drop_all": (0, 1),
     "loss.drop_motion": (0, 1),
-    "loss.drop_portrait": (0, 1),
+    "loss.feature_weight": (0, 1e6),
     "loss.auxiliary_weight": (0, 1e6),
     "loss.auxiliary_steps": (1, _MANY),
     "loss.kl_weight": (0, 1e6),

@@ -24,7 +24,7 @@ from .toy_data import Clip
 _INDEX = "clips.json"
 _PICTURES = ("target", "reference")
 _ENCODED = ("target_latents", "reference_latents")
-_OF_FRAMES = ("target_latents", "motion_crops", "head_pose_crops", "pose_images", "motion")
+_OF_FRAMES = ("target_latents", "motion_crops", "head_pose_crops", "pose_images", "motion", "features")
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
 """Pictures, (n, 3, S, S) uint8, to their latents, (n, C, h, w), not scaled."""

@@ -34,6 +34,7 @@ class Learner:
             lr=settings.learning_rate,
             betas=(settings.beta1, settings.beta2),
             weight_decay=settings.weight_decay,  # pyright: ignore[reportArgumentType]
+            fused=True,
         )
 
     def set_learning_rate(self, rate: float) -> None:

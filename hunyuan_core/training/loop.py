@@ -328,7 +328,7 @@ _LATER_KEYS = (
     ("", "anew"),
     ("", "ablate"),
     ("", "memory_std"),
-    ("loss", "drop_portrait"),
+    ("loss", "feature_weight"),
     ("data", "encoded"),
     ("data", "num_encoded"),
     ("data", "encoded_frames"),

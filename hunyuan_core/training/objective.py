@@ -17,13 +17,11 @@ class Noise:
         sigma: (B,) float32 noise levels.
         values: (B, T, C, h, w) float32 of unit variance.
         branches: What each clip is told.
-        sees_portrait: (B,) bool, whether it sees the portrait's latents too, beside the tokens.
     """
 
     sigma: torch.Tensor
     values: torch.Tensor
     branches: tuple[Branch, ...]
-    sees_portrait: torch.Tensor
 
 
 def draw_noise(
@@ -33,7 +31,6 @@ def draw_noise(
     sigma_std: float,
     drop_all: float,
     drop_motion: float,
-    drop_portrait: float = 0.0,
 ) -> Noise:
     """Draw noise that depends on each clip's own seed alone, so that it is the same however clips are distributed.
 
@@ -45,9 +42,8 @@ def draw_noise(
         sigma_mean, sigma_std: Of ln σ.
         drop_all: Share of clips that see neither portrait nor motion.
         drop_motion: Share of clips that see the portrait alone.
-        drop_portrait: Share of clips that see the tokens of the portrait but not its latents.
     """
-    sigmas, values, branches, seen = [], [], [], []
+    sigmas, values, branches = [], [], []
     for seed in seeds.tolist():
         generator = torch.Generator().manual_seed(seed)
         sigmas.append(torch.exp(sigma_mean + sigma_std * torch.randn((), generator=generator)))
@@ -57,8 +53,7 @@ def draw_noise(
         else:
             branches.append(Branch.IMAGE if choice < drop_all + drop_motion else Branch.MOTION)
         values.append(torch.randn(shape, generator=generator))
-        seen.append(float(torch.rand((), generator=generator)) >= drop_portrait)
-    return Noise(torch.stack(sigmas), torch.stack(values), tuple(branches), torch.tensor(seen))
+    return Noise(torch.stack(sigmas), torch.stack(values), tuple(branches))
 
 
 def seeded_noise(seeds: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -72,12 +67,15 @@ def noisy_input(latents: torch.Tensor, noise: Noise) -> torch.Tensor:
     return (latents + sigma * noise.values.to(latents)) / torch.sqrt(sigma**2 + 1)
 
 
-def v_loss(v: torch.Tensor, latents: torch.Tensor, noise: Noise) -> torch.Tensor:
-    """Loss of each clip, (B,).
+def v_loss(v: torch.Tensor, latents: torch.Tensor, noise: Noise, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Loss of each clip, (B,); a mean weighted by (B, T, h, w), or a plain one.
 
     With σ_data = 1 the weight (σ² + 1) / σ² of the denoised estimate's error is that of the plain error of v, whose
     target is (σ x − n) · −1 / √(σ² + 1) = (n − σ x) / √(σ² + 1).
     """
     sigma = noise.sigma.to(latents).view(-1, 1, 1, 1, 1)
     target = (noise.values.to(latents) - sigma * latents) / torch.sqrt(sigma**2 + 1)
-    return (v.float() - target).square().mean(dim=(1, 2, 3, 4))
+    error = (v.float() - target).square().mean(dim=2)
+    if weight is None:
+        return error.mean(dim=(1, 2, 3))
+    return (error * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))

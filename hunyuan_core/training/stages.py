@@ -182,10 +182,12 @@ class JointStage(MotionStage):
             config.sigma_std,
             config.drop_all,
             config.drop_motion,
-            config.drop_portrait,
         )
         v = self.predict(target, noise, image_latents, image_tokens, motion_tokens, pose_images)
-        diffusion = v_loss(v, target, noise).mean()
+        emphasis = None
+        if config.feature_weight:
+            emphasis = (1 + config.feature_weight * clip.features).repeat(config.noise_levels, 1, 1, 1)
+        diffusion = v_loss(v, target, noise, emphasis).mean()
         weight = config.auxiliary_weight * max(0.0, 1 - num_done / config.auxiliary_steps)
         total = diffusion + weight * sum(losses.values(), torch.zeros((), device=diffusion.device))
         return {"total": total, "diffusion": diffusion.detach(), **{k: v.detach() for k, v in losses.items()}}
@@ -236,7 +238,7 @@ class JointStage(MotionStage):
         num_motion = sum(branch >= Branch.MOTION for branch in branches)
         is_told = torch.tensor([branch >= Branch.IMAGE for branch in branches], device=latents.device)
         rows = torch.tensor(order, device=latents.device)
-        image = image_latents[rows] * (is_told & noise.sees_portrait.to(rows.device)[rows]).view(-1, 1, 1, 1)
+        image = image_latents[rows] * is_told.view(-1, 1, 1, 1)
         x = noisy_input(latents, noise)[rows]
         sample = torch.cat([x, image[:, None].expand_as(x)], dim=2)
         n = len(order)

@@ -33,18 +33,18 @@ def with_standard_tokens(stage: MotionStage, config: TrainingConfig) -> dict[str
     """
     clips = open_clips(config, config.seed + 1, _NUM_CLIPS)
     parts = [stage.encode(Clip.stack([clips[i] for i in range(start, start + 8)])) for start in range(0, _NUM_CLIPS, 8)]
-    image, motion = (torch.cat([part[i] for part in parts]).float() for i in range(2))
+    image = torch.cat([image for image, _, _ in parts]).float()
+    motion = torch.cat([motion for _, motion, _ in parts]).float()
     width = config.model.refiner.out_features
     refined = motion[..., :width].flatten(0, 1)  # (clips and frames, N, C)
 
-    refiner, projection, heads = (
-        copy.deepcopy(x) for x in (stage.network("refiner"), stage.network("token_projection"), stage.heads)
-    )
+    networks: list[Any] = [stage.network("refiner"), stage.network("token_projection"), stage.heads]
+    refiner, projection, heads = map(copy.deepcopy, networks)
     mean, spread = refined.mean((0, 1)), (refined - refined.mean(0)).std((0, 1))
-    out: Any = refiner.connector.proj_out[1]
+    out = refiner.connector.proj_out[1]
     out.weight /= spread
     out.bias.copy_((out.bias - mean) / spread)
-    head: Any = heads["motion"]
+    head = heads["motion"]
     weight = head.weight.unflatten(1, (-1, width))
     head.bias += (weight * mean).sum((1, 2))
     head.weight.copy_((weight * spread).flatten(1))

@@ -19,6 +19,7 @@ from .config import DataConfig
 from .skeletons import draw_skeletons
 from .style import open_style
 from .toyworld import (
+    LANDMARK_GROUPS,
     MOTION_RANGES,
     Identity,
     Painter,
@@ -26,6 +27,7 @@ from .toyworld import (
     face_box,
     face_track,
     identity_parameters,
+    landmarks,
     random_identity,
     random_motion,
 )
@@ -84,6 +86,7 @@ class Clip(Example):
         intensity: (2,) int64, head and expression.
         motion: (T, 11) float32, the true motion, each parameter's range mapped to [-1, 1]; zeros where unknown.
         looks: (29,) float32, the true identity; zeros where unknown.
+        features: (T, S/8, S/8) float32, 1 where the target's eyes, brows and mouth are, else 0; empty where unknown.
         target_latents: (T, C, h, w) float32, not scaled, in the place of ``target``, which is then empty; else empty.
         reference_latents: (C, h, w) float32 of the reference, likewise.
     """
@@ -99,6 +102,7 @@ class Clip(Example):
     intensity: torch.Tensor
     motion: torch.Tensor
     looks: torch.Tensor
+    features: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     target_latents: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     reference_latents: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
 
@@ -150,9 +154,8 @@ class ToyClips(torch.utils.data.Dataset[Clip]):
             for frame, row in zip(driver, rows, strict=True)
         ]
         pose_crops = [head_pose_crop(frame, square, encoders[1], 2 * encoders[1]) for frame in driver]
-        landmarks = face_track(performer, motion, size).landmarks
         intensity = motion_intensity(
-            landmarks,
+            face_track(performer, motion, size).landmarks,
             levels=self.model.refiner.num_intensity_levels,
             statistic=self.model.refiner.intensity_statistic,  # pyright: ignore[reportArgumentType]
         )
@@ -168,6 +171,7 @@ class ToyClips(torch.utils.data.Dataset[Clip]):
             intensity=torch.tensor(intensity),
             motion=torch.from_numpy((rows - _LOW) / (_HIGH - _LOW) * 2 - 1),
             looks=torch.from_numpy(identity_parameters(person)),
+            features=torch.from_numpy(np.stack([find_features(person, row, size) for row in rows])),
             seed=torch.tensor(int(rng.integers(2**62))),
         )
 
@@ -197,6 +201,24 @@ class ToyFrames(torch.utils.data.Dataset[Frames]):
         rows = choose_frames(rng, random_motion(rng, INTENSITY_CHUNK), self.data)
         frames = random_part(to_tensor([painter.draw(row) for row in rows]), self.data.crop_size, rng)
         return Frames(seed=torch.tensor(int(rng.integers(2**62))), frames=frames)
+
+
+def find_features(person: Identity, motion: np.ndarray, size: int) -> np.ndarray:
+    """Mark the tiles of 8x8 pixels on which an eye with its brow, or the mouth, lies.
+
+    Args:
+        motion: (11,) of one frame.
+
+    Returns:
+        (size/8, size/8) float32, 1 there and 0 elsewhere.
+    """
+    points = landmarks(person, motion, size)
+    tiles = np.zeros((size // 8, size // 8), dtype=np.float32)
+    for names in (("left_eye", "left_brow"), ("right_eye", "right_brow"), ("mouth",)):
+        part = np.concatenate([points[LANDMARK_GROUPS[name]] for name in names])
+        (left, top), (right, bottom) = (np.clip(part.min(0), 0, None) // 8).astype(int), (part.max(0) // 8).astype(int)
+        tiles[top : bottom + 1, left : right + 1] = 1
+    return tiles
 
 
 def random_part(frames: torch.Tensor, side: int, rng: np.random.Generator) -> torch.Tensor:

@@ -29,9 +29,8 @@ def stages_of(config: TrainingConfig, folder: Path) -> tuple[MotionStage, Motion
         quiet.network("refiner").connector.proj_out[1].weight *= 0.01
         quiet.network("refiner").connector.proj_out[1].bias += 3.0
         quiet.network("token_projection").weight *= 0.01
-        for head in quiet.heads.values():
-            torch.nn.init.normal_(head.weight)
-            torch.nn.init.normal_(head.bias)
+        for parameter in quiet.heads.parameters():
+            torch.nn.init.normal_(parameter)
     export(quiet, config, folder)
     start_from(loud, folder)
     return quiet, loud

@@ -15,8 +15,15 @@ from hunyuan_core.faces.intensity import motion_intensity
 from hunyuan_core.pipeline import Pipeline
 from hunyuan_core.training.config import DataConfig
 from hunyuan_core.training.loop import build_stage
-from hunyuan_core.training.toy_data import Clip, Frames, ToyClips, ToyFrames, jitter
-from hunyuan_core.training.toyworld import Painter, face_track, random_identity, random_motion
+from hunyuan_core.training.toy_data import Clip, Frames, ToyClips, ToyFrames, find_features, jitter
+from hunyuan_core.training.toyworld import (
+    LANDMARK_GROUPS,
+    Painter,
+    face_track,
+    landmarks,
+    random_identity,
+    random_motion,
+)
 from hunyuan_core.training.weights import export
 
 DATA = DataConfig(image_size=64, num_frames=3, num_workers=0, colour_jitter=0.0)
@@ -93,6 +100,20 @@ def test_colour_jitter_changes_colours_alike_in_all_frames() -> None:
     assert not torch.equal(changed, frames)
     assert torch.equal(changed[0], changed[1])
     assert changed.dtype == torch.uint8
+
+
+def test_features_are_where_eyes_brows_and_mouth_are_drawn() -> None:
+    person, rows = random_identity(np.random.default_rng(0)), random_motion(np.random.default_rng(1), 20)
+    for row in rows:
+        tiles, points = find_features(person, row, 128), landmarks(person, row, 128)
+        parts = [
+            points[LANDMARK_GROUPS[name]] for name in ("left_eye", "right_eye", "left_brow", "right_brow", "mouth")
+        ]
+        x, y = (np.concatenate(parts) // 8).astype(int).T
+        assert (tiles[y, x] == 1).all()
+        x, y = (points[LANDMARK_GROUPS["jaw"]] // 8).astype(int).T
+        assert tiles[y[4], x[4]] == 0  # the chin
+        assert 0.03 < tiles.mean() < 0.3
 
 
 def test_the_vae_may_learn_from_parts_of_pictures() -> None:

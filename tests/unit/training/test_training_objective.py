@@ -20,7 +20,6 @@ from hunyuan_core.training.objective import Noise, draw_noise, noisy_input, v_lo
 from hunyuan_core.training.stages import JointStage
 from hunyuan_core.training.toy_data import Clip, ToyClips
 
-SEEN = torch.ones(3, dtype=torch.bool)
 LATENTS = torch.linspace(-2, 2, 2 * 2 * 4 * 3 * 3).view(2, 2, 4, 3, 3)
 
 
@@ -33,9 +32,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> JointStage:
 
 def test_the_v_without_loss_denoises_exactly() -> None:
     sigma = torch.tensor([0.03, 40.0])
-    noise = Noise(
-        sigma, torch.randn(LATENTS.shape, generator=torch.Generator().manual_seed(0)), (Branch.MOTION,) * 2, SEEN[:2]
-    )
+    noise = Noise(sigma, torch.randn(LATENTS.shape, generator=torch.Generator().manual_seed(0)), (Branch.MOTION,) * 2)
     for row, level in enumerate(sigma.tolist()):
         x = noisy_input(LATENTS, noise)[row]
         v = (noise.values[row] - level * LATENTS[row]) / math.sqrt(level**2 + 1)
@@ -52,7 +49,7 @@ def test_the_v_without_loss_denoises_exactly() -> None:
 
 
 def _row(noise: Noise, row: int) -> Noise:
-    return Noise(noise.sigma[row : row + 1], noise.values[row : row + 1], noise.branches[row : row + 1], SEEN[:1])
+    return Noise(noise.sigma[row : row + 1], noise.values[row : row + 1], noise.branches[row : row + 1])
 
 
 def test_the_loss_of_v_is_the_weighted_loss_of_the_denoised() -> None:
@@ -92,7 +89,7 @@ def test_training_calls_the_networks_as_inference_does(stage: JointStage, tmp_pa
         target, image_latents = latents[:6].unflatten(0, (3, 2)), latents[6:]
         values = torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
         branches = (Branch.MOTION, Branch.UNCONDITIONAL, Branch.IMAGE)
-        noise = Noise(torch.tensor([0.2, 3.0, 30.0]), values, branches, SEEN[:3])
+        noise = Noise(torch.tensor([0.2, 3.0, 30.0]), values, branches)
         v = stage.predict(target, noise, image_latents, image_tokens, motion_tokens, clips.pose_images)
 
         pose = encode_pose_images(stage.network("pose_guider"), None, 64, 64, 2, 0)
@@ -121,20 +118,20 @@ def test_a_clip_at_two_noise_levels_counts_as_two_clips(tmp_path: Path) -> None:
     assert expected[0] != expected[1]
 
 
-def test_a_clip_without_the_portraits_latents_keeps_its_tokens(stage: JointStage) -> None:
-    config = stage.config
-    clip = Clip.stack([ToyClips(config.model, config.data, 3, 1)[0]])
-    image_tokens, motion_tokens, _ = stage.encode(clip)
-    size = config.data.image_size // 8
-    latents = torch.ones(1, 1, 4, size, size)
-    noise = draw_noise(clip.seed, tuple(latents.shape[1:]), 0.0, 1.0, 0.0, 0.0, drop_portrait=1.0)
-    told = (image_tokens, motion_tokens[:, :1], clip.pose_images)
+def test_errors_count_as_their_weight_says(tmp_path: Path) -> None:
+    noise = draw_noise(torch.tensor([3, 4]), tuple(LATENTS.shape[1:]), 0.7, 1.6, 0, 0)
+    v, weight = torch.zeros(LATENTS.shape), torch.ones(2, 2, 3, 3)
+    weight[0, 1, 2, 0] = 5
+    plain, weighted = v_loss(v, LATENTS, noise), v_loss(v, LATENTS, noise, weight)
+    sigma = noise.sigma[0]
+    there = ((noise.values[0] - sigma * LATENTS[0]) ** 2 / (sigma**2 + 1))[1, :, 2, 0].mean()
+    assert torch.allclose(weighted[0], (18 * plain[0] + 4 * there) / 22)
+    assert torch.allclose(weighted[1], plain[1])
 
-    seen, unseen = (
-        stage.predict(latents, dataclasses.replace(noise, sees_portrait=SEEN[:1] & sees), latents[:, 0], *told)
-        for sees in (True, False)
-    )
-    assert not noise.sees_portrait.any()
-    assert torch.equal(unseen, stage.predict(latents, noise, 0 * latents[:, 0], *told))
-    assert not torch.equal(unseen, seen)
-    assert not torch.equal(unseen, stage.predict(latents, noise, latents[:, 0], 0 * image_tokens, *told[1:]))
+    one, more = (build_stage(training_config(tmp_path, loss={"feature_weight": w})) for w in (0.0, 4.0))
+    config = training_config(tmp_path)
+    clip = Clip.stack([ToyClips(config.model, config.data, 3, 1)[0]])
+    expected = one(clip, 0)["diffusion"]
+    for features in (torch.zeros_like(clip.features), torch.ones_like(clip.features)):
+        torch.testing.assert_close(more(dataclasses.replace(clip, features=features), 0)["diffusion"], expected)
+    assert not torch.allclose(more(clip, 0)["diffusion"], expected, rtol=1e-4)

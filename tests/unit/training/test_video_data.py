@@ -385,7 +385,8 @@ def test_the_vae_trains_on_them(shards: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ({"loss": {"auxiliary_weight": 0.1}}, r"loss\.auxiliary_weight above 0, learn .* leave out data\.videos"),
+        ({"loss": {"auxiliary_weight": 0.1}}, r"loss\.feature_weight above 0, learn .* leave out data\.videos"),
+        ({"loss": {"feature_weight": 0.1}}, r"loss\.auxiliary_weight or loss\.feature_weight above 0, learn "),
         (
             {"stage": "motion", "loss": {"auxiliary_weight": 0.0}},
             r"Stages motion and reader, .* leave out data\.videos",

@@ -65,15 +65,20 @@ class VAEStage(Stage):
         mean, logvar = latents.mean.float(), latents.logvar.float()
         noise = seeded_noise(batch.seed, (batch.frames.shape[1], *mean.shape[1:])).flatten(0, 1).to(mean)
         y = vae.decode(mean + torch.exp(0.5 * logvar) * noise, num_frames=batch.frames.shape[1]).sample.float()
-        squared = (y - x).square().mean()
-        edges = sum((a - b).abs().mean() for a, b in zip(_edges(y), _edges(x), strict=True))
+        loss = self.config.loss
+        weight = torch.ones_like(x[:, :1])
+        if loss.feature_weight:
+            tiles = 1 + loss.feature_weight * batch.features.flatten(0, 1)[:, None]
+            weight = F.interpolate(tiles / tiles.mean(), scale_factor=8, mode="nearest")
+        squared = (weight * (y - x).square()).mean()
+        across = (weight[..., 1:, :], weight[..., :, 1:])
+        edges = sum((w * (a - b).abs()).mean() for w, a, b in zip(across, _edges(y), _edges(x), strict=True))
         # Large plain areas, whose colour the normalisations hide, count for little otherwise.
         colours = (F.avg_pool2d(y, 8) - F.avg_pool2d(x, 8)).abs().mean()
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        loss = self.config.loss
-        total = (y - x).abs().mean() + squared
+        total = (weight * (y - x).abs()).mean() + squared
         total = total + loss.edge_weight * edges + loss.colour_weight * colours + loss.kl_weight * kl
-        return {"total": total, "psnr": 10 * torch.log10(4 / squared.detach()), "kl": kl.detach()}
+        return {"total": total, "psnr": 10 * torch.log10(4 / (y - x).detach().square().mean()), "kl": kl.detach()}
 
 
 class MotionStage(Stage):

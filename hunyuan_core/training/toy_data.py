@@ -65,9 +65,11 @@ class Frames(Example):
 
     Attributes:
         frames: (T, 3, S, S) uint8.
+        features: As of a Clip.
     """
 
     frames: torch.Tensor
+    features: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
 @dataclass(eq=False)
@@ -197,10 +199,16 @@ class ToyFrames(torch.utils.data.Dataset[Frames]):
     def __getitem__(self, index: int) -> Frames:
         """Draw a clip."""
         rng = np.random.default_rng([self.seed, index])
-        painter = Painter(random_identity(rng), self.data.image_size)
+        person, size = random_identity(rng), self.data.image_size
+        painter = Painter(person, size)
         rows = choose_frames(rng, random_motion(rng, INTENSITY_CHUNK), self.data)
-        frames = random_part(to_tensor([painter.draw(row) for row in rows]), self.data.crop_size, rng)
-        return Frames(seed=torch.tensor(int(rng.integers(2**62))), frames=frames)
+        part = random_part(size, self.data.crop_size, rng)
+        features = torch.from_numpy(np.stack([find_features(person, row, size) for row in rows]))
+        return Frames(
+            frames=cut_tiles(to_tensor([painter.draw(row) for row in rows]), part),
+            features=features[:, part[0], part[1]],
+            seed=torch.tensor(int(rng.integers(2**62))),
+        )
 
 
 def find_features(person: Identity, motion: np.ndarray, size: int) -> np.ndarray:
@@ -221,12 +229,18 @@ def find_features(person: Identity, motion: np.ndarray, size: int) -> np.ndarray
     return tiles
 
 
-def random_part(frames: torch.Tensor, side: int, rng: np.random.Generator) -> torch.Tensor:
-    """Cut square pictures, (..., S, S), to a square of a side, at a multiple of 8 pixels; 0 leaves them whole."""
+def random_part(size: int, side: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Choose a square part of square pictures: rows and columns of tiles of 8x8 pixels; of side 0 it is all."""
     if side == 0:
-        return frames
-    y, x = 8 * rng.integers(0, (frames.shape[-1] - side) // 8 + 1, 2)
-    return frames[..., y : y + side, x : x + side].contiguous()
+        return slice(None), slice(None)
+    y, x = rng.integers(0, (size - side) // 8 + 1, 2)
+    return slice(y, y + side // 8), slice(x, x + side // 8)
+
+
+def cut_tiles(frames: torch.Tensor, part: tuple[slice, slice]) -> torch.Tensor:
+    """Cut a part, of ``random_part``, out of pictures, (..., S, S)."""
+    tiles = frames.unflatten(-1, (-1, 8)).unflatten(-3, (-1, 8))
+    return tiles[..., part[0], :, part[1], :].flatten(-4, -3).flatten(-2, -1).contiguous()
 
 
 def choose_frames(rng: np.random.Generator, motion: np.ndarray, data: DataConfig) -> np.ndarray:

@@ -21,7 +21,7 @@ from .shards import ClipPlace, list_clips, open_clip, read_index
 from .skeletons import drop_edges
 from .stored_clips import Square
 from .style import open_style
-from .toy_data import Clip, Frames, choose_frames, jitter, random_part, to_tensor
+from .toy_data import Clip, Frames, choose_frames, cut_tiles, jitter, random_part, to_tensor
 from .toyworld import IDENTITY_PARAMETERS, MOTION_PARAMETERS
 
 
@@ -130,7 +130,7 @@ class VideoFrames(torch.utils.data.Dataset[Frames]):
         with open_clip(place) as clip:
             frames, square = clip.frames(_choose_rows(rng, place, self.data)[1]), clip.square
         pictures = [square_crop(frame, square, self.data.image_size) for frame in frames]
-        parts = random_part(to_tensor(pictures), self.data.crop_size, rng)
+        parts = cut_tiles(to_tensor(pictures), random_part(self.data.image_size, self.data.crop_size, rng))
         return Frames(seed=torch.tensor(int(rng.integers(2**62))), frames=parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,25 @@ def test_the_vae_learns_all_its_kernels_over_time(tmp_path: Path) -> None:
         assert parameter.grad is not None, name
         # Of one picture, the kernels to its neighbours would see zeros alone.
         assert parameter.grad.flatten(2).abs().sum((0, 1)).all() if parameter.ndim == 5 else parameter.grad.any(), name
+
+
+def test_the_vae_may_learn_faces_before_backgrounds(tmp_path: Path) -> None:
+    def gradient(weight: float, features: torch.Tensor | None) -> torch.Tensor:
+        stage = build_stage(
+            training_config(
+                tmp_path, stage="vae", trainable=("vae",), loss={"feature_weight": weight, "kl_weight": 0.0}
+            )
+        )
+        frames = ToyFrames(stage.config.data, 0, 1)[0]  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+        batch = Frames.stack([frames if features is None else dataclasses.replace(frames, features=features)])
+        stage(batch, 0)["total"].backward()
+        return stage.network("vae").decoder.time_conv_out.weight.grad
+
+    tiles = ToyFrames(training_config(tmp_path).data, 0, 1)[0].features
+    plain = gradient(0.0, None)
+    for alike in (torch.zeros_like(tiles), torch.ones_like(tiles)):
+        torch.testing.assert_close(gradient(3.0, alike), plain)
+    assert not torch.allclose(gradient(3.0, None), plain, rtol=0.01)
 
 
 def test_an_exported_vae_scales_its_latents_to_unit_variance(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ TOY_SIZE = 128
 """Side of the pictures that it was trained on, pixels."""
 
 TOY_SAMPLING = SamplingConfig(
-    num_inference_steps=16,
+    num_inference_steps=4,
     image_guidance_scale=(1.0, 1.0),
     motion_guidance_scale=(1.0, 1.0),
     context_window=5,
@@ -25,7 +25,8 @@ TOY_SAMPLING = SamplingConfig(
     num_padding_frames=0,
     decode_chunk_size=5,
 )
-"""Its settings. It was trained on clips of 5 frames, and fades nothing in."""
+"""Its settings. It was trained on clips of 5 frames, and fades nothing in. In a few steps it gives nearly the mean of
+what it holds possible, which is closer to the truth than most of that."""
 
 TOY_LIMITS = "the toy model knows drawn faces only, and is no measure of the released one"
 
@@ -59,11 +60,6 @@ def toy_reader_file() -> Path:
 
 
 def _missing(names: list[str]) -> str:
-    if not any(TOY_FOLDER.rglob("*.safetensors")):
-        return (
-            f"The toy model's weights are not in {TOY_FOLDER}: its training is not done, and this version comes "
-            "without; use untrained-tiny, or the released weights."
-        )
     return (
         f"The toy model is incomplete: {TOY_FOLDER} lacks {', '.join(names)}; install the package again, or check the "
         "repository out whole."

@@ -9,12 +9,11 @@ from typing import Any
 
 from ..ablation import Reenactor
 from ..demo import Scene, measure, side_by_side, strip
-from ..errors import MediaError, WeightsError
+from ..errors import MediaError
 from ..faces.detection import select_face
 from ..faces.tracking import track_faces
 from ..pipeline import Pipeline
 from ..toy import TOY_LIMITS, TOY_SAMPLING, TOY_SIZE, toy_reader_file
-from ..training.toyworld import face, face_track
 from ..training.toyworld.detector import DrawnFaceDetector
 from ..video import write_image, write_video
 from .animate import add_options, animate
@@ -54,10 +53,7 @@ def _demo(options: argparse.Namespace) -> int:
         write_video(driving, scene.driver(), _RATE)
     if options.portrait is not None or options.driving is not None:
         return _animate_files(portrait, driving, folder / "animated.mp4")
-    try:
-        pipeline, detector = Pipeline.toy(), DrawnFaceDetector(toy_reader_file())
-    except WeightsError as error:
-        return _show_noise(scene, folder, error)
+    pipeline, detector = Pipeline.toy(), DrawnFaceDetector(toy_reader_file())
     say(f"Note: {TOY_LIMITS}")
     with bar("Animating", "window") as update:
         result = Reenactor(pipeline).animate(
@@ -75,25 +71,6 @@ def _demo(options: argparse.Namespace) -> int:
     write_video(folder / "demo.mp4", side_by_side(videos), _RATE)
     say(f"The same again: hunyuan-portrait animate --weights {TOY} --portrait {portrait} --driving {driving} --out O")
     print(f"{measure(scene, result, detector.reader)}\n{folder / 'demo.mp4'}")
-    return 0
-
-
-def _show_noise(scene: Scene, folder: Path, reason: WeightsError) -> int:
-    """Go the whole way with untrained networks, where a checkout is without the carried ones."""
-    say(f"{reason} Going on with untrained networks: the result is noise.")
-    with bar("Animating", "window") as update:
-        result = Reenactor(Pipeline.untrained_tiny()).animate(
-            scene.portrait(),
-            face(scene.person, scene.pose, TOY_SIZE),
-            scene.driver(),
-            face_track(scene.performer, scene.motion, TOY_SIZE),
-            size=TOY_SIZE,
-            config=TOY_SAMPLING,
-            on_progress=update,
-        )
-    videos = {"driver": list(scene.driver()), "result": result, "truth": list(scene.truth())}
-    write_video(folder / "demo.mp4", side_by_side(videos), _RATE)
-    print(folder / "demo.mp4")
     return 0
 
 

@@ -13,7 +13,6 @@ from PIL import Image
 
 from hunyuan_core.demo import Scene
 from hunyuan_core.evaluation.pictures import psnr
-from hunyuan_core.toy import TOY_FOLDER
 from hunyuan_core.training.toyworld import face_mask
 from hunyuan_core.video import open_video
 
@@ -59,9 +58,6 @@ def test_workflow_runs_to_a_finished_video(
         assert max(facts.brightness) > 8
 
 
-@pytest.mark.skipif(
-    not (TOY_FOLDER / "reader.safetensors").is_file(), reason="hunyuan_core/toy_model has no weights yet"
-)
 def test_the_toy_workflow_runs_as_it_is_and_comes_near_the_truth(server: Server, client: Client) -> None:
     prompt = json.loads(TOY.read_text())
     result = client.run(prompt)

@@ -15,15 +15,12 @@ from safetensors.torch import save_file
 from tiny_models import write_arcface, write_tiny_models
 
 from hunyuan_core.cli import main
-from hunyuan_core.toy import TOY_FOLDER, TOY_SAMPLING
+from hunyuan_core.toy import TOY_SAMPLING
 from hunyuan_core.training.toyworld import Painter, face_box, random_identity, random_motion
 from hunyuan_core.training.toyworld.reader import Reader
 from hunyuan_core.video import write_image, write_video
 
 ONE_STEP = ["--num-inference-steps", "1"]
-needs_weights = pytest.mark.skipif(
-    not (TOY_FOLDER / "reader.safetensors").is_file(), reason="hunyuan_core/toy_model has no weights yet"
-)
 
 
 @pytest.fixture
@@ -112,7 +109,6 @@ def test_a_batch_knows_its_files(stand_in, inputs, tmp_path, capsys):
     assert "these changed: weights of arcface" in capsys.readouterr().err
 
 
-@needs_weights
 def test_it_finds_the_faces_and_animates(inputs, tmp_path):
     out = tmp_path / "out.mp4"
 
@@ -122,7 +118,6 @@ def test_it_finds_the_faces_and_animates(inputs, tmp_path):
         assert json.loads(container.metadata["hunyuan_portrait"])["options"]["detector"] == "drawn"
 
 
-@needs_weights
 def test_it_is_evaluated_with_its_own_reader(inputs, tmp_path):
     pairs, out = tmp_path / "pairs.csv", tmp_path / "evaluation"
     pairs.write_text(f"driving,portrait\n{inputs['driving']},{inputs['portrait']}\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import av
 import numpy as np
@@ -13,13 +12,9 @@ from PIL import Image
 
 from hunyuan_core.cli import main
 from hunyuan_core.demo import FACE_BOX, Scene, draw_follower, draw_portrait, measure, side_by_side, strip
-from hunyuan_core.toy import TOY_FOLDER, TOY_SIZE
+from hunyuan_core.toy import TOY_SIZE
 from hunyuan_core.training.toyworld import landmarks
 from hunyuan_core.training.toyworld.reader import Reader, Reading
-
-needs_weights = pytest.mark.skipif(
-    not (TOY_FOLDER / "reader.safetensors").is_file(), reason="hunyuan_core/toy_model has no weights yet"
-)
 
 
 class KnowingReader(Reader):
@@ -103,10 +98,7 @@ def test_the_example_is_one_of_these_scenes():
     assert next(draw_follower(2)).shape == portrait.shape
 
 
-@needs_weights
 def test_the_demo_comes_nearer_to_the_truth_than_the_portrait_held_still(tmp_path, capsys):
-    start = time.perf_counter()
-
     assert main(["demo", "--seed", "1", "--out", str(tmp_path)]) == 0
 
     figures, path = capsys.readouterr().out.splitlines()
@@ -116,10 +108,8 @@ def test_the_demo_comes_nearer_to_the_truth_than_the_portrait_held_still(tmp_pat
     with av.open(path) as container:
         assert len(list(container.decode(video=0))) == 50
     assert (tmp_path / "demo.jpg").is_file()
-    assert time.perf_counter() - start < 60
 
 
-@needs_weights
 def test_own_files_are_animated_by_the_toy_model(tmp_path, capsys):
     portrait = tmp_path / "me.png"
     Image.fromarray(Scene.draw(9, 1).portrait()).save(portrait)
@@ -129,17 +119,3 @@ def test_own_files_are_animated_by_the_toy_model(tmp_path, capsys):
     captured = capsys.readouterr()
     assert "knows drawn faces only" in captured.err
     assert captured.out == f"{tmp_path / 'animated.mp4'}\n"
-
-
-def test_without_the_carried_weights_it_shows_noise_and_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("hunyuan_core.toy.TOY_FOLDER", tmp_path / "none")
-    monkeypatch.setattr("hunyuan_core.cli.demo.NUM_FRAMES", 3)
-
-    assert main(["demo", "--out", str(tmp_path)]) == 0
-
-    said = capsys.readouterr()
-    assert said.out == f"{tmp_path / 'demo.mp4'}\n"
-    assert "its training is not done" in said.err
-    assert "the result is noise" in said.err
-    with av.open(str(tmp_path / "demo.mp4")) as container:
-        assert len(list(container.decode(video=0))) == 3

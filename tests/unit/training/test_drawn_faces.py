@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hunyuan_core.errors import WeightsError
-from hunyuan_core.toy import TOY_FOLDER, toy_reader_file
+from hunyuan_core.toy import toy_reader_file
 from hunyuan_core.training.toyworld import (
     MOTION_RANGES,
     face,
@@ -70,12 +70,6 @@ def test_a_reading_that_contradicts_itself_is_no_face():
     assert face_of(reading._replace(landmarks=reading.landmarks * torch.nan)) is None
 
 
-needs_reader = pytest.mark.skipif(
-    not (TOY_FOLDER / "reader.safetensors").is_file(), reason="hunyuan_core/toy_model has no reader yet"
-)
-
-
-@needs_reader
 @pytest.mark.parametrize(("size", "margin"), [(128, 0), (256, 0), (96, 40)])
 def test_finds_the_face_of_a_drawn_picture(size, margin):
     detector = DrawnFaceDetector(toy_reader_file())
@@ -90,7 +84,6 @@ def test_finds_the_face_of_a_drawn_picture(size, margin):
     assert np.mean(distances) < 0.02
 
 
-@needs_reader
 def test_a_picture_without_a_face_has_none():
     detector = DrawnFaceDetector(toy_reader_file())
 

@@ -11,7 +11,7 @@ import pytest
 from golden_cases import ROOT
 from PIL import Image
 
-from .adaptation import PREFIX, adapt
+from .adaptation import PREFIX, Adaptation, adapt
 from .browser import Browser
 from .install import PACK_FOLDER
 from .server import Server

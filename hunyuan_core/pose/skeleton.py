@@ -92,6 +92,7 @@ def with_neck(pose: WholeBody) -> tuple[np.ndarray, np.ndarray]:
         (134, 2) points and (134,) bool, whether each is seen.
     """
     shoulders = [LEFT_SHOULDER, RIGHT_SHOULDER]
-    # Half first: the sum of two far-away coordinates could overflow.
-    neck = (pose.points[shoulders] * 0.5).sum(axis=0, keepdims=True)
+    # Half first: the sum of two far-away coordinates could overflow. Opposite infinities have no middle.
+    with np.errstate(invalid="ignore"):
+        neck = (pose.points[shoulders] * 0.5).sum(axis=0, keepdims=True)
     return np.concatenate([pose.points, neck]), np.append(pose.is_seen, pose.is_seen[shoulders].all())

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pose_builder import make_person
 
 from hunyuan_core.pose.alignment import align_poses, estimate_alignment
 from hunyuan_core.pose.drawing import draw_pose
-from hunyuan_core.pose.keypoints import NOSE, NUM_POINTS, WholeBody
+from hunyuan_core.pose.keypoints import LEFT_SHOULDER, NOSE, NUM_POINTS, WholeBody
 from hunyuan_core.pose.skeleton import EDGE_NAMES
 
 
@@ -89,8 +89,13 @@ ANY_POINTS = arrays(
 )
 
 
+# Shoulders at opposite infinities.
+FAR_APART = np.where(np.arange(NUM_POINTS)[:, None] == LEFT_SHOULDER, -np.inf, np.full((NUM_POINTS, 2), np.inf))
+
+
 @pytest.mark.filterwarnings("error")
 @few
+@example(FAR_APART, 9, 9, set())
 @given(ANY_POINTS, st.integers(1, 90), st.integers(1, 90), st.sets(st.sampled_from(EDGE_NAMES), max_size=5))
 def test_any_points_draw_inside_the_picture(points: np.ndarray, height: int, width: int, dropped: set[str]) -> None:
     picture = draw_pose(WholeBody(points, np.ones(NUM_POINTS)), height, width, dropped_edges=dropped)

@@ -271,3 +271,20 @@ def test_parameter_correlation_against_numpy() -> None:
     assert correlation[0] == pytest.approx(-1)
     assert correlation[1] == pytest.approx(np.corrcoef(reference[:, 1], result[:, 1])[0, 1])
     assert math.isnan(correlation[2])
+
+
+def test_identical_noisy_and_shuffled_motions_are_in_order() -> None:
+    random = np.random.default_rng(8)  # its own: the orders below are of these numbers
+    motion = np.cumsum(random.normal(size=(60, 4)), axis=0)
+    noise = random.normal(size=motion.shape)
+    others = [motion, motion + 0.3 * noise, motion + 2 * noise, random.permutation(motion)]
+
+    distances = [parameter_distance(motion, other).mean() for other in others]
+    correlations = [parameter_correlation(motion, other).mean() for other in others]
+
+    assert distances[0] == 0
+    assert correlations[0] == pytest.approx(1)
+    assert sorted(distances) == distances
+    assert sorted(correlations, reverse=True) == correlations
+    assert abs(correlations[-1]) < 0.3  # another order of frames is another motion
+    assert distances[1] == pytest.approx(0.3 * np.abs(noise).mean())

@@ -47,7 +47,7 @@ def run(
     """Train and measure all rows; what the folder has of the same configuration stays.
 
     Args:
-        config: Of the whole model; its seed and folder are not used.
+        config: Of the whole model; its seed and folder are not used, and of ``data.encoded`` each seed has a folder.
         parts: Of ABLATIONS, each a row below that of the whole model.
         reader: As in ``held_out.measure``.
         say: Gets a line for each row that is done.
@@ -61,10 +61,12 @@ def run(
     for seed in seeds:
         for name in figures:
             place = folder / name / f"seed_{seed}"
+            encoded = f"{config.data.encoded}/seed_{seed}" if config.data.encoded else ""
             of_row = dataclasses.replace(
                 config,
                 seed=seed,
                 ablate=() if name == "whole" else (name,),
+                data=dataclasses.replace(config.data, encoded=encoded),
                 output=dataclasses.replace(config.output, folder=str(place)),
             )
             made_of = [fingerprint(of_row), num_pairs, start]

@@ -116,6 +116,7 @@ def _fingerprint(config: TrainingConfig, encode: Encode | None) -> str:
         del data[name]
     model = dataclasses.asdict(config.model)
     sizes = {name: model[name] for name in ("vision", "expression", "head_pose", "refiner", "vae")}
+    del sizes["vision"]["adapter_scale"]  # of no weight for clips
     sample = []
     if encode is not None:
         side = config.data.image_size

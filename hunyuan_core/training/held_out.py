@@ -165,7 +165,8 @@ def reading_errors(reading: Reading, pair: Pair, rows: np.ndarray) -> dict[str, 
 def _loss(weights: Path, config: TrainingConfig, num_pairs: int) -> float:
     """Diffusion loss of held-out clips, none of whose conditions is dropped."""
     loss = dataclasses.replace(config.loss, drop_all=0.0, drop_motion=0.0)
-    config = dataclasses.replace(config, seed=SEED, start_from=str(weights), anew=(), loss=loss)
+    data = dataclasses.replace(config.data, encoded="", num_encoded=0, encoded_frames=0)
+    config = dataclasses.replace(config, seed=SEED, start_from=str(weights), anew=(), data=data, loss=loss)
     stage = build_stage(config).eval()
     number = _CLIPS_PER_PAIR * num_pairs
     clips, join = open_dataset(config, number)

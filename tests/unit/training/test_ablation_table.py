@@ -42,6 +42,16 @@ def test_every_row_is_trained_and_measured_once(tmp_path: Path) -> None:
         run(quick(tmp_path, optimiser={"num_steps": 2}), [0], tmp_path, PAIRS, None, said.append)
 
 
+def test_rows_of_a_seed_share_their_encoded_clips(tmp_path: Path) -> None:
+    data = {"encoded": str(tmp_path / "clips"), "num_encoded": 4}
+    config = quick(tmp_path, optimiser={"num_steps": 1}, data=data)
+    figures = run(config, [0, 1], tmp_path, PAIRS, None, [].append, ["imadapter"])
+
+    assert sorted(path.name for path in (tmp_path / "clips").iterdir()) == ["seed_0", "seed_1"]
+    assert len(list((tmp_path / "clips" / "seed_0").glob("*.safetensors"))) == 4
+    assert figures["whole"][0]["loss"] != figures["imadapter"][0]["loss"]
+
+
 def made_up(**changes: tuple[float, float, float]) -> dict[str, dict[int, dict[str, float]]]:
     rows = dict.fromkeys(ROWS, (20.0, 21.0, 22.0)) | {name.replace("_", "-"): v for name, v in changes.items()}
     return {name: {seed: {"psnr": value} for seed, value in enumerate(values)} for name, values in rows.items()}

@@ -26,6 +26,9 @@ _PICTURES = ("target", "reference")
 _ENCODED = ("target_latents", "reference_latents")
 _OF_FRAMES = ("target_latents", "motion_crops", "head_pose_crops", "pose_images", "motion", "features")
 
+_SAME_LATENTS = 0.05
+"""Difference of latents, of a deviation of about 1, below which they count as the same."""
+
 Encode = Callable[[torch.Tensor], torch.Tensor]
 """Pictures, (n, 3, S, S) uint8, to their latents, (n, C, h, w), not scaled."""
 
@@ -88,7 +91,7 @@ def fill(
         WeightsError: If a clip cannot be written, as on a full disk; the finished ones stay.
     """
     folder = Path(config.data.encoded)
-    _claim(folder, _fingerprint(config, encode))
+    _claim(folder, _describe(config, encode))
     whole = dataclasses.replace(config.data, num_frames=config.data.encoded_frames or config.data.num_frames)
     clips = open_clips(dataclasses.replace(config, data=whole), config.seed, config.data.num_encoded)
     for done, number in enumerate(range(rank, config.data.num_encoded, num_processes), start=1):
@@ -108,8 +111,8 @@ def _encoded(clip: Clip, encode: Encode | None) -> dict[str, torch.Tensor]:
     return {name: x.half() if x.is_floating_point() else x for name, x in tensors.items()}
 
 
-def _fingerprint(config: TrainingConfig, encode: Encode | None) -> str:
-    """Tell apart clips that cannot stand for each other."""
+def _describe(config: TrainingConfig, encode: Encode | None) -> dict[str, Any]:
+    """Tell apart clips that cannot stand for each other: by what they are made of, and by a picture's latents."""
     data = dataclasses.asdict(config.data)
     data["num_frames"] = data["encoded_frames"] or data["num_frames"]
     for name in ("num_workers", "num_encoded", "encoded", "encoded_frames"):
@@ -117,19 +120,19 @@ def _fingerprint(config: TrainingConfig, encode: Encode | None) -> str:
     model = dataclasses.asdict(config.model)
     sizes = {name: model[name] for name in ("vision", "expression", "head_pose", "refiner", "vae")}
     del sizes["vision"]["adapter_scale"]  # of no weight for clips
+    made_of = json.dumps([config.seed, data, sizes], sort_keys=True)
     sample = []
     if encode is not None:
         side = config.data.image_size
         ramp = torch.linspace(0, 255, 3 * side * side).view(1, 3, side, side).to(torch.uint8)
-        sample = [round(float(x), 2) for x in encode(ramp).float().flatten()[:64]]
-    return hashlib.sha256(json.dumps([config.seed, data, sizes, sample], sort_keys=True).encode()).hexdigest()
+        sample = encode(ramp).float().flatten()[:64].tolist()
+    return {"made_of": hashlib.sha256(made_of.encode()).hexdigest(), "sample": sample}
 
 
-def _claim(folder: Path, fingerprint: str) -> None:
+def _claim(folder: Path, description: dict[str, Any]) -> None:
     path = folder / _INDEX
     if path.is_file():
-        known: Any = json.loads(path.read_text(encoding="utf-8"))
-        if known != fingerprint:
+        if not _is_alike(json.loads(path.read_text(encoding="utf-8")), description):
             raise ConfigurationError(
                 f"The clips in {folder} are of another configuration or VAE; remove the folder, or name another "
                 "data.encoded."
@@ -137,7 +140,15 @@ def _claim(folder: Path, fingerprint: str) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
-        part.write_text(json.dumps(fingerprint), encoding="utf-8")
+        part.write_text(json.dumps(description), encoding="utf-8")
+
+
+def _is_alike(known: Any, description: dict[str, Any]) -> bool:
+    if not isinstance(known, dict) or known.get("made_of") != description["made_of"]:
+        return False
+    one, other = known.get("sample", []), description["sample"]
+    # Another precision or processor rounds otherwise; a VAE that learned on differs by more, somewhere.
+    return len(one) == len(other) and all(abs(a - b) < _SAME_LATENTS for a, b in zip(one, other, strict=True))
 
 
 def _path(folder: Path, number: int) -> Path:

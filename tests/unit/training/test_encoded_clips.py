@@ -117,6 +117,16 @@ def test_clips_of_something_else_are_refused(filled: tuple[TrainingConfig, Joint
         config_of(tmp_path, data={"num_encoded": 0})
 
 
+def test_a_vae_is_known_by_its_latents(filled: tuple[TrainingConfig, JointStage]) -> None:
+    config, stage = filled
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fill(config, stage.encode_pictures, 0, 1)
+
+    for other in (lambda x: stage.encode_pictures(x) + 0.1, None):
+        with pytest.raises(ConfigurationError, match="another configuration or VAE"):
+            fill(config, other, 0, 1)
+
+
 def test_a_damaged_clip_is_named(filled: tuple[TrainingConfig, JointStage]) -> None:
     config, _ = filled
     path = Path(config.data.encoded) / "0000000.safetensors"

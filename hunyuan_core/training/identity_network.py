@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -36,6 +38,8 @@ class IdentityNetwork(nn.Module):
 def export_identity(network: IdentityNetwork, path: str | Path) -> None:
     """Write the network as ONNX, under the names by which ``ArcFace`` knows its own, whole or not at all.
 
+    The file keeps the weights in the network's precision, and computes in float32.
+
     Raises:
         MissingDependencyError: If onnx is not installed.
         WeightsError: If the file cannot be written.
@@ -46,17 +50,20 @@ def export_identity(network: IdentityNetwork, path: str | Path) -> None:
     path = Path(path)
     part = path.with_name(f"{path.name}.part")
     crop = torch.zeros(1, 3, ARCFACE_SIZE, ARCFACE_SIZE)
+    is_half = network.out.weight.dtype == torch.float16
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The exporter that needs no further package.
         torch.onnx.export(
-            network.eval(),
+            copy.deepcopy(network).float().eval(),
             (crop,),
             str(part),
             dynamo=False,
             input_names=[ArcFace.input_name],
             output_names=["embedding"],
         )
+        if is_half:
+            _halve_weights(part)
         os.replace(part, path)
     except OSError as error:
         raise WeightsError(
@@ -64,3 +71,21 @@ def export_identity(network: IdentityNetwork, path: str | Path) -> None:
         ) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _halve_weights(path: Path) -> None:
+    """Store a model's weights in float16, each with a node that casts it back."""
+    import onnx
+
+    model = onnx.load(path)
+    casts = []
+    for weight in model.graph.initializer:
+        if weight.data_type != onnx.TensorProto.FLOAT:
+            continue
+        name, half = weight.name, f"{weight.name}_half"
+        weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight).astype(np.float16), half))
+        casts.append(onnx.helper.make_node("Cast", [half], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)

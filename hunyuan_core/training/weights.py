@@ -103,7 +103,7 @@ def export(stage: Stage, config: TrainingConfig, folder: str | Path) -> None:
         if name == IDENTITY:
             assert isinstance(network, IdentityNetwork)  # noqa: S101
             write_safetensors(network.state_dict(), folder / _OWN[name], {})
-            export_identity(network.float(), folder / _FILES[name].filename)
+            export_identity(network, folder / _FILES[name].filename)
             continue
         if name == "vae":
             scale = (

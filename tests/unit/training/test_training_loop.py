@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import shutil
@@ -20,6 +21,8 @@ from hunyuan_core.checkpoints import load_network
 from hunyuan_core.config import SamplingConfig
 from hunyuan_core.data import Face
 from hunyuan_core.errors import ConfigurationError, HunyuanPortraitError, WeightsError
+from hunyuan_core.faces.identity import ArcFace
+from hunyuan_core.onnx_session import open_onnx
 from hunyuan_core.pipeline import Pipeline
 from hunyuan_core.training.checkpoints import load_checkpoint, save_checkpoint
 from hunyuan_core.training.config import OptimiserConfig, TrainingConfig
@@ -354,6 +357,21 @@ def test_a_full_disk_leaves_no_half_of_the_weights(tmp_path: Path) -> None:
 
 
 # --- what is left behind
+
+
+def test_an_identity_network_of_half_precision_takes_half_the_space(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = IdentityNetwork()
+    whole, half = tmp_path / "whole.onnx", tmp_path / "half.onnx"
+    export_identity(network, whole)
+    export_identity(copy.deepcopy(network).half(), half)
+
+    crop = torch.rand(1, 3, 112, 112)
+    embeddings = [open_onnx(path, "a test").run(None, {ArcFace.input_name: crop.numpy()})[0] for path in (whole, half)]
+    np.testing.assert_allclose(embeddings[0], network(crop).detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(*embeddings, atol=1e-3)
+    assert embeddings[1].dtype == np.float32
+    assert half.stat().st_size < 0.51 * whole.stat().st_size
 
 
 def test_exported_weights_animate(whole: Path) -> None:

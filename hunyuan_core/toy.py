@@ -16,7 +16,7 @@ TOY_SIZE = 128
 """Side of the pictures that it was trained on, pixels."""
 
 TOY_SAMPLING = SamplingConfig(
-    num_inference_steps=4,
+    num_inference_steps=2,
     image_guidance_scale=(1.0, 1.0),
     motion_guidance_scale=(1.0, 1.0),
     context_window=5,

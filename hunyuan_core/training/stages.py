@@ -278,8 +278,9 @@ class ReaderStage(Stage):
         weight[:, gaze] = (1 - closed).expand(-1, len(gaze))
         looks = standard_looks(batch.looks).repeat_interleave(batch.pictures.shape[1], 0)
         losses = {
-            "motion": (weight * (reading.motion - motion).square()).mean(),
-            "looks": (reading.looks - looks).square().mean(),
+            "motion": 3 * (weight * (reading.motion - motion).square()).mean(),
+            # Most of what is left of it are lengths that one picture hardly shows.
+            "looks": 0.25 * (reading.looks - looks).square().mean(),
             # In eighths of the side, where errors are of the order of the others.
             "landmarks": (8 * (reading.landmarks - batch.landmarks.flatten(0, 1))).abs().mean(),
         }

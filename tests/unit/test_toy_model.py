@@ -18,18 +18,11 @@ from hunyuan_core.models import NETWORKS
 from hunyuan_core.pipeline import Pipeline
 from hunyuan_core.sampling import context_windows
 from hunyuan_core.toy import TOY_FOLDER, TOY_SAMPLING, TOY_SIZE, toy_files, toy_reader_file
+from hunyuan_core.training.config import read_config
 
 CARD = TOY_FOLDER / "README.md"
 MOST_BYTES = 40_000_000
-CONFIGS = (
-    "vae.toml",
-    "vae_decoder.toml",
-    "motion.toml",
-    "joint.toml",
-    "joint_faces.toml",
-    "joint_clips.toml",
-    "reader.toml",
-)
+RECIPE = sorted((TOY_FOLDER / "recipe").glob("*.toml"))
 
 WEIGHTS = sorted(path for path in TOY_FOLDER.rglob("*") if path.suffix in (".safetensors", ".onnx"))
 
@@ -81,9 +74,16 @@ def test_every_network_loads_in_half_precision():
     assert pipeline.arcface is not None
 
 
-def test_the_configurations_that_made_it_are_there():
-    assert [name for name in CONFIGS if not (TOY_FOLDER / name).is_file()] == []
-    assert all(f"hunyuan-portrait train {name}" in CARD.read_text() for name in CONFIGS)
+@pytest.mark.parametrize("path", RECIPE, ids=lambda path: path.stem)
+def test_the_card_names_every_run_and_it_can_be_run_again(path):
+    config = read_config(path)
+
+    assert f"| `{path.stem}` |" in CARD.read_text()
+    assert config.output.folder == f"runs/{path.stem}"
+
+
+def test_the_recipe_is_whole():
+    assert [path.stem[:2] for path in RECIPE] == [f"{i:02}" for i in range(1, 15)] + ["re", "re"]
 
 
 def test_its_settings_fit_what_it_was_trained_on():

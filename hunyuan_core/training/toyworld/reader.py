@@ -21,7 +21,7 @@ NUM_LANDMARKS = 34
 """Those of ``landmarks``."""
 
 _CHANNELS = (16, 32, 64, 96)
-_WIDTH = 32  # of what the parameters are read from, at 8 x 8 places
+_WIDTH = 12  # of what the parameters are read from, at 8 x 8 places
 _HIDDEN = 160
 
 _LOOKS_SCALE = torch.tensor(
@@ -58,14 +58,15 @@ class Reader(nn.Module):
     """A convolutional network from a whole picture to its motion, looks and landmarks.
 
     It has no normalisation, which would hide plain colours. Each landmark is the mean place of a map that adds up to
-    one; motion and looks are read from the coarsest features and from the landmarks together.
+    one. Motion and looks are read from the coarsest features, from the landmarks, and from the finest features at each
+    landmark, where small things as a gaze are told.
     """
 
     def __init__(self) -> None:
         super().__init__()
         a, b, c, d = _CHANNELS
         self.stem = nn.Conv2d(3, a, 5, stride=2, padding=2)
-        self.fine = nn.Sequential(_down(a, b), _Residual(b))
+        self.fine = nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), _Residual(b))
         self.middle = nn.Sequential(_down(b, c), _Residual(c))
         self.coarse = nn.Sequential(_down(c, d), _Residual(d))
         self.coarse_to_middle = nn.Conv2d(d, c, 1)
@@ -73,7 +74,7 @@ class Reader(nn.Module):
         self.maps = nn.Conv2d(b, NUM_LANDMARKS, 3, padding=1)
         self.narrow = nn.Conv2d(d, _WIDTH, 1)
         places = (READER_SIDE // 16) ** 2
-        self.hidden = nn.Linear(_WIDTH * places + 2 * NUM_LANDMARKS, _HIDDEN)
+        self.hidden = nn.Linear(_WIDTH * places + (2 + a + b) * NUM_LANDMARKS, _HIDDEN)
         self.out = nn.Linear(_HIDDEN, len(MOTION_PARAMETERS) + len(IDENTITY_PARAMETERS))
 
     def forward(self, pictures: torch.Tensor) -> Reading:
@@ -90,13 +91,16 @@ class Reader(nn.Module):
                 f"The reader takes pictures (B, 3, {READER_SIDE}, {READER_SIDE}); got {tuple(pictures.shape)}. Scale "
                 "them first."
             )
-        fine = self.fine(F.silu(self.stem(pictures)))
+        finest = F.silu(self.stem(pictures))
+        fine = self.fine(finest)
         middle = self.middle(fine)
         coarse = self.coarse(middle)
         middle = middle + F.interpolate(self.coarse_to_middle(coarse), scale_factor=2.0)
         fine = fine + F.interpolate(self.middle_to_fine(F.silu(middle)), scale_factor=2.0)
-        points = _mean_places(self.maps(F.silu(fine)))
-        features = torch.cat([F.silu(self.narrow(coarse)).flatten(1), 8 * (points.flatten(1) - 0.5)], dim=1)
+        fine = F.silu(fine)
+        points = _mean_places(self.maps(fine))
+        features = [F.silu(self.narrow(coarse)), 8 * (points - 0.5), _at(finest, points), _at(fine, points)]
+        features = torch.cat([part.flatten(1).float() for part in features], dim=1)
         read = self.out(F.silu(self.hidden(features))).float()
         motion, looks = read.split([len(MOTION_PARAMETERS), len(IDENTITY_PARAMETERS)], dim=1)
         return Reading(motion, looks, points)
@@ -123,6 +127,12 @@ def _mean_places(maps: torch.Tensor) -> torch.Tensor:
     shares = maps.float().flatten(2).softmax(-1).unflatten(2, (h, w))
     x, y = ((torch.arange(n, device=maps.device) + 0.5) / n for n in (w, h))
     return torch.stack([(shares.sum(2) * x).sum(-1), (shares.sum(3) * y).sum(-1)], dim=-1)
+
+
+def _at(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Features (B, C, h, w) at points (B, N, 2), which they do not teach: (B, C, N) float32."""
+    grid = 2 * points.detach()[:, :, None] - 1
+    return F.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)[..., 0]
 
 
 def load_reader(path: str | Path, device: torch.device | str = "cpu") -> Reader:

@@ -25,7 +25,7 @@ from ..evaluation.tables import Column
 from ..toy import toy_reader_file
 from .config import TrainingConfig, read_config
 from .held_out import COLUMNS, measure
-from .loop import find_start, fingerprint, train
+from .loop import find_starts, fingerprint, train
 from .toyworld.reader import READER_SIDE, Reader, load_reader
 
 ROWS = {"whole": "HunyuanPortrait", **ABLATIONS}
@@ -83,10 +83,11 @@ def run(
 
 def start_digests(config: TrainingConfig) -> dict[str, str]:
     """SHA-256 of the weights that all rows start from, by their paths in the folder."""
-    if not config.start_from:
-        return {}
-    folder = find_start(config)
-    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(folder.rglob("*.safetensors"))}
+    return {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for folder in reversed(find_starts(config))  # the first one counts
+        for path in sorted(folder.rglob("*.safetensors"))
+    }
 
 
 def _stored(place: Path, made_of: list[Any]) -> Mapping[str, float] | None:

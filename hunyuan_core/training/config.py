@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,8 +146,9 @@ class TrainingConfig:
     """``"vae"``, ``"motion"`` (motion and image tokens against the drawn world's truth), ``"joint"``, or ``"reader"``
     (what reads the drawn world's pictures)."""
     seed: int = 0
-    start_from: str = ""
-    """Folder of weights to start from, or ``"toy"``; networks that it lacks start at random."""
+    start_from: str | tuple[str, ...] = ""
+    """Folder of weights to start from, or ``"toy"``, or a list of these: the first that has a network gives it, and
+    networks that none has start at random."""
     trainable: tuple[str, ...] = (
         "unet",
         "pose_guider",
@@ -388,6 +390,9 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, dict):
             raise ConfigurationError(f"{name} is a table; got {value!r}.")
         return _build(hint, value, f"{name}.")
+    if typing.get_origin(hint) is types.UnionType:  # one value, or a list of such
+        one, several = typing.get_args(hint)
+        return _convert(several if isinstance(value, list) else one, value, name)
     if typing.get_origin(hint) is tuple:
         item = typing.get_args(hint)[0]
         if not isinstance(value, list):

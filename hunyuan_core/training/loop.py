@@ -192,7 +192,7 @@ def build_stage(config: TrainingConfig) -> Stage:
     if config.memory_std and isinstance(stage, MotionStage):
         nn.init.normal_(stage.network("refiner").connector.latents, std=config.memory_std)
     if config.start_from:
-        start_from(stage, find_start(config), config.anew)
+        start_from(stage, find_starts(config), config.anew)
     if config.lora.rank > 0:
         add_lora(stage.network("unet"), config.lora)
     if config.optimiser.gradient_checkpointing:
@@ -209,9 +209,10 @@ def build_stage(config: TrainingConfig) -> Stage:
     return stage
 
 
-def find_start(config: TrainingConfig) -> Path:
-    """Folder that a configuration starts from."""
-    return TOY_FOLDER if config.start_from == "toy" else Path(config.start_from)
+def find_starts(config: TrainingConfig) -> list[Path]:
+    """Folders that a configuration starts from."""
+    names = [config.start_from] if isinstance(config.start_from, str) else config.start_from
+    return [TOY_FOLDER if name == "toy" else Path(name) for name in names if name]
 
 
 def _check_finite(losses: Mapping[str, float], num_done: int, config: TrainingConfig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,8 +37,8 @@ _FILES = {file.name: file for file in FILES}
 _NUM_CLIPS = 64  # that the scale of latents is measured on
 
 
-def start_from(stage: Stage, folder: str | Path, anew: Collection[str] = ()) -> list[str]:
-    """Fill those networks of a stage that a folder has; the others keep their random weights.
+def start_from(stage: Stage, folders: Sequence[str | Path], anew: Collection[str] = ()) -> list[str]:
+    """Fill each network of a stage from the first folder that has it; those that no folder has keep random weights.
 
     Args:
         anew: Networks, or ``heads``, that keep them all the same.
@@ -47,14 +47,28 @@ def start_from(stage: Stage, folder: str | Path, anew: Collection[str] = ()) -> 
         Names of the networks that were found.
 
     Raises:
-        ConfigurationError: If the folder has none of them, or one of another size, or ``anew`` names what there is not.
+        ConfigurationError: If a folder gives none of them, or one of another size, or ``anew`` names what there is not.
         WeightsError: If a file is damaged.
     """
-    folder, found = Path(folder), []
     unknown = sorted(set(anew) - {*stage.networks, "heads"})
     if unknown:
         raise ConfigurationError(f"anew names {', '.join(unknown)}, which this stage does not have; remove it.")
-    for name in [name for name in stage.networks if name not in (*_OWN, *anew)]:
+    missing, found = {*stage.networks, "heads"} - set(anew), []
+    for folder in folders:
+        here = _fill_from(stage, Path(folder), missing)
+        if not here:
+            raise ConfigurationError(
+                f"start_from: {folder} has none of this stage's networks ({', '.join(stage.networks)})"
+                + (f" beyond those of the folders before it ({', '.join(found)})." if found else ".")
+            )
+        found += here
+        missing -= set(here)
+    return found
+
+
+def _fill_from(stage: Stage, folder: Path, names: Collection[str]) -> list[str]:
+    found = []
+    for name in [name for name in stage.networks if name in names and name not in _OWN]:
         path = locate(folder, _FILES[name])
         if path is None:
             continue
@@ -69,13 +83,9 @@ def start_from(stage: Stage, folder: str | Path, anew: Collection[str] = ()) -> 
     own |= {name: stage.networks[name] for name in (IDENTITY, READER) if name in stage.networks}
     for name, module in own.items():
         path = folder / _OWN[name]
-        if module is not None and path.is_file() and name not in anew:
+        if module is not None and path.is_file() and name in names:
             _fill(module, load_file(path), path)
             found.append(name)
-    if not found:
-        raise ConfigurationError(
-            f"start_from: {folder} has none of this stage's networks ({', '.join(stage.networks)})."
-        )
     return found
 
 

@@ -32,7 +32,7 @@ def stages_of(config: TrainingConfig, folder: Path) -> tuple[MotionStage, Motion
         for parameter in quiet.heads.parameters():
             torch.nn.init.normal_(parameter)
     export(quiet, config, folder)
-    start_from(loud, folder)
+    start_from(loud, [folder])
     return quiet, loud
 
 

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from tiny_training import AT_RELEASED_SCALE, training_config
+from tiny_training import training_config
 
 from hunyuan_core.ablation import ABLATIONS, Reenactor, ablate
 from hunyuan_core.config import SamplingConfig
-from hunyuan_core.errors import ConfigurationError
 from hunyuan_core.pipeline import Pipeline
 from hunyuan_core.training.config import DataConfig, TrainingConfig
 from hunyuan_core.training.loop import build_stage, open_dataset, train
@@ -96,17 +94,3 @@ def test_what_is_left_learns_and_the_part_does_not(part: str, tmp_path: Path) ->
     assert {name for name in idle if "adapter.branch" not in name and "image_proj" not in name} == {
         "networks.vision.mask_token"
     }
-
-
-def test_a_network_may_start_anew(tmp_path: Path) -> None:
-    earlier = dataclasses.replace(config_of(tmp_path, None), model=AT_RELEASED_SCALE)
-    fresh = dataclasses.replace(earlier, seed=4)
-    first = build_stage(earlier)
-    export(first, earlier, tmp_path)
-    stage = build_stage(dataclasses.replace(fresh, start_from=str(tmp_path), anew=("refiner", "heads")))
-
-    for name, parameter in build_stage(fresh).named_parameters():
-        is_anew = name.startswith(("networks.refiner.", "heads."))
-        assert torch.equal(stage.get_parameter(name), parameter if is_anew else first.get_parameter(name)), name
-    with pytest.raises(ConfigurationError, match="anew names mouth, which this stage does not have"):
-        build_stage(dataclasses.replace(fresh, start_from=str(tmp_path), anew=("mouth",)))

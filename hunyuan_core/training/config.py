@@ -68,6 +68,8 @@ class LossConfig:
     """Share of clips that see the portrait alone."""
     feature_weight: float = 0.0
     """Drawn world only: how much more the error counts where eyes, brows and mouth are, 0 is no more than elsewhere."""
+    face_weight: float = 0.0
+    """Drawn world only, stage joint: the same for the whole face."""
     auxiliary_weight: float = 0.0
     """Drawn world only: weight of reading the known motion and looks off the tokens, at the first step."""
     auxiliary_steps: int = 1
@@ -190,10 +192,10 @@ class TrainingConfig:
         if "imadapter" in self.ablate:
             vision = dataclasses.replace(self.model.vision, adapter_scale=0.0)
             object.__setattr__(self, "model", dataclasses.replace(self.model, vision=vision))
-        if self.stage != "joint" and (self.lora.rank > 0 or self.optimiser.gradient_checkpointing):
+        if self.stage != "joint" and (self.lora.rank > 0 or self.optimiser.gradient_checkpointing or loss.face_weight):
             raise ConfigurationError(
-                f"lora.rank and optimiser.gradient_checkpointing are of the UNet, which stage {self.stage!r} does not "
-                "have; leave them out, or set stage to joint."
+                "lora.rank, loss.face_weight and optimiser.gradient_checkpointing are of the UNet, which stage "
+                f"{self.stage!r} does not have; leave them out, or set stage to joint."
             )
         _check_videos(self)
         if self.output.sample_every and (self.stage != "joint" or not self.output.has_tensorboard):
@@ -248,11 +250,12 @@ def _check_encoded(config: TrainingConfig) -> None:
 
 
 def _check_videos(config: TrainingConfig) -> None:
-    knows = config.stage in ("motion", "reader") or config.loss.auxiliary_weight or config.loss.feature_weight
+    loss = config.loss
+    knows = config.stage in ("motion", "reader") or loss.auxiliary_weight or loss.feature_weight or loss.face_weight
     if config.data.videos and knows:
         raise ConfigurationError(
-            "Stages motion and reader, and loss.auxiliary_weight or loss.feature_weight above 0, learn from what only "
-            "the drawn world knows; leave them out, or leave out data.videos."
+            "Stages motion and reader, and loss.auxiliary_weight, loss.feature_weight or loss.face_weight above 0, "
+            "learn from what only the drawn world knows; leave them out, or leave out data.videos."
         )
     if config.data.identity == "stored" and not config.data.videos:
         raise ConfigurationError('data.identity = "stored" is for data.videos; leave it out for the drawn world.')
@@ -285,6 +288,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "loss.drop_all": (0, 1),
     "loss.drop_motion": (0, 1),
     "loss.feature_weight": (0, 1e6),
+    "loss.face_weight": (0, 1e6),
     "loss.auxiliary_weight": (0, 1e6),
     "loss.auxiliary_steps": (1, _MANY),
     "loss.kl_weight": (0, 1e6),

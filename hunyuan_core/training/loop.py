@@ -330,6 +330,7 @@ _LATER_KEYS = (
     ("", "ablate"),
     ("", "memory_std"),
     ("loss", "feature_weight"),
+    ("loss", "face_weight"),
     ("data", "encoded"),
     ("data", "num_encoded"),
     ("data", "encoded_frames"),

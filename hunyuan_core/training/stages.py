@@ -189,13 +189,23 @@ class JointStage(MotionStage):
             config.drop_motion,
         )
         v = self.predict(target, noise, image_latents, image_tokens, motion_tokens, pose_images)
-        emphasis = None
-        if config.feature_weight:
-            emphasis = (1 + config.feature_weight * clip.features).repeat(config.noise_levels, 1, 1, 1)
-        diffusion = v_loss(v, target, noise, emphasis).mean()
+        diffusion = v_loss(v, target, noise, self._emphasis(clip)).mean()
         weight = config.auxiliary_weight * max(0.0, 1 - num_done / config.auxiliary_steps)
         total = diffusion + weight * sum(losses.values(), torch.zeros((), device=diffusion.device))
         return {"total": total, "diffusion": diffusion.detach(), **{k: v.detach() for k, v in losses.items()}}
+
+    def _emphasis(self, clip: Clip) -> torch.Tensor | None:
+        """Tell how much the error of each place of the latents counts, (B * noise levels, T, h, w)."""
+        loss, emphasis = self.config.loss, None
+        for weight, where in ((loss.feature_weight, clip.features), (loss.face_weight, clip.face)):
+            if weight:
+                if not where.numel():
+                    raise ConfigurationError(
+                        "loss.feature_weight and loss.face_weight need clips that know where these are; those in "
+                        f"{self.config.data.encoded} are older: remove the folder."
+                    )
+                emphasis = (1 if emphasis is None else emphasis) + weight * where
+        return None if emphasis is None else emphasis.repeat(loss.noise_levels, 1, 1, 1)
 
     @torch.no_grad()
     def encode_pictures(self, pictures: torch.Tensor) -> torch.Tensor:

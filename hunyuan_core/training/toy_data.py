@@ -25,6 +25,7 @@ from .toyworld import (
     Painter,
     face,
     face_box,
+    face_mask,
     face_track,
     identity_parameters,
     landmarks,
@@ -89,6 +90,7 @@ class Clip(Example):
         motion: (T, 11) float32, the true motion, each parameter's range mapped to [-1, 1]; zeros where unknown.
         looks: (29,) float32, the true identity; zeros where unknown.
         features: (T, S/8, S/8) float32, 1 where the target's eyes, brows and mouth are, else 0; empty where unknown.
+        face: (T, S/8, S/8) float32, share of the target's tile of 8x8 pixels that is face; empty where unknown.
         target_latents: (T, C, h, w) float32, not scaled, in the place of ``target``, which is then empty; else empty.
         reference_latents: (C, h, w) float32 of the reference, likewise.
     """
@@ -105,6 +107,7 @@ class Clip(Example):
     motion: torch.Tensor
     looks: torch.Tensor
     features: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    face: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     target_latents: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     reference_latents: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
 
@@ -174,6 +177,7 @@ class ToyClips(torch.utils.data.Dataset[Clip]):
             motion=torch.from_numpy((rows - _LOW) / (_HIGH - _LOW) * 2 - 1),
             looks=torch.from_numpy(identity_parameters(person)),
             features=torch.from_numpy(np.stack([find_features(person, row, size) for row in rows])),
+            face=torch.from_numpy(np.stack([find_face(person, row, size) for row in rows])),
             seed=torch.tensor(int(rng.integers(2**62))),
         )
 
@@ -227,6 +231,19 @@ def find_features(person: Identity, motion: np.ndarray, size: int) -> np.ndarray
         (left, top), (right, bottom) = (np.clip(part.min(0), 0, None) // 8).astype(int), (part.max(0) // 8).astype(int)
         tiles[top : bottom + 1, left : right + 1] = 1
     return tiles
+
+
+def find_face(person: Identity, motion: np.ndarray, size: int) -> np.ndarray:
+    """Tell how much of each tile of 8x8 pixels is face.
+
+    Args:
+        motion: (11,) of one frame.
+
+    Returns:
+        (size/8, size/8) float32 in [0, 1].
+    """
+    mask = face_mask(person, motion, size).astype(np.float32)
+    return mask.reshape(size // 8, 8, size // 8, 8).mean((1, 3))
 
 
 def random_part(size: int, side: int, rng: np.random.Generator) -> tuple[slice, slice]:

@@ -6,19 +6,22 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_training import training_config
 
 from hunyuan_core.config import SamplingConfig
 from hunyuan_core.data import Branch
+from hunyuan_core.errors import ConfigurationError
 from hunyuan_core.models.predictor import VideoPredictor
 from hunyuan_core.pose_features import encode_pose_images
 from hunyuan_core.sampling import Denoiser
 from hunyuan_core.training.loop import build_stage
 from hunyuan_core.training.objective import Noise, draw_noise, noisy_input, v_loss
 from hunyuan_core.training.stages import JointStage
-from hunyuan_core.training.toy_data import Clip, ToyClips
+from hunyuan_core.training.toy_data import Clip, ToyClips, find_face
+from hunyuan_core.training.toyworld import face_mask, random_identity, random_motion
 
 LATENTS = torch.linspace(-2, 2, 2 * 2 * 4 * 3 * 3).view(2, 2, 4, 3, 3)
 
@@ -128,10 +131,30 @@ def test_errors_count_as_their_weight_says(tmp_path: Path) -> None:
     assert torch.allclose(weighted[0], (18 * plain[0] + 4 * there) / 22)
     assert torch.allclose(weighted[1], plain[1])
 
-    one, more = (build_stage(training_config(tmp_path, loss={"feature_weight": w})) for w in (0.0, 4.0))
+
+@pytest.mark.parametrize(("key", "place"), [("feature_weight", "features"), ("face_weight", "face")])
+def test_errors_of_the_face_count_more_where_it_is(key: str, place: str, tmp_path: Path) -> None:
+    one, more = (build_stage(training_config(tmp_path, loss={key: w})) for w in (0.0, 4.0))
     config = training_config(tmp_path)
     clip = Clip.stack([ToyClips(config.model, config.data, 3, 1)[0]])
     expected = one(clip, 0)["diffusion"]
-    for features in (torch.zeros_like(clip.features), torch.ones_like(clip.features)):
-        torch.testing.assert_close(more(dataclasses.replace(clip, features=features), 0)["diffusion"], expected)
+    for everywhere in (torch.zeros_like(clip.face), torch.ones_like(clip.face)):
+        torch.testing.assert_close(more(dataclasses.replace(clip, **{place: everywhere}), 0)["diffusion"], expected)
     assert not torch.allclose(more(clip, 0)["diffusion"], expected, rtol=1e-4)
+    with pytest.raises(ConfigurationError, match=r"need clips that know where these are; those in .* are older"):
+        more(dataclasses.replace(clip, **{place: torch.zeros(1, 0)}), 0)
+
+
+def test_the_whole_face_is_for_the_joint_stage(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"loss\.face_weight .* which stage 'vae' does not have; leave"):
+        training_config(tmp_path, stage="vae", trainable=("vae",), loss={"face_weight": 1.0})
+
+
+def test_a_tile_counts_by_its_share_of_face() -> None:
+    rng = np.random.default_rng(1)
+    person, motion = random_identity(rng), random_motion(rng, 1)[0]
+    tiles, mask = find_face(person, motion, 64), face_mask(person, motion, 64)
+
+    assert tiles.shape == (8, 8)
+    assert tiles[4, 4] == 1 == mask[32:40, 32:40].mean()
+    assert np.isclose(tiles.sum() * 64, mask.sum())

@@ -385,8 +385,9 @@ def test_the_vae_trains_on_them(shards: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ({"loss": {"auxiliary_weight": 0.1}}, r"loss\.feature_weight above 0, learn .* leave out data\.videos"),
-        ({"loss": {"feature_weight": 0.1}}, r"loss\.auxiliary_weight or loss\.feature_weight above 0, learn "),
+        ({"loss": {"auxiliary_weight": 0.1}}, r"loss\.face_weight above 0, learn .* leave out data\.videos"),
+        ({"loss": {"feature_weight": 0.1}}, r"loss\.auxiliary_weight, loss\.feature_weight or .* above 0, learn "),
+        ({"loss": {"face_weight": 0.1}}, r"loss\.auxiliary_weight, loss\.feature_weight or .* above 0, learn "),
         (
             {"stage": "motion", "loss": {"auxiliary_weight": 0.0}},
             r"Stages motion and reader, .* leave out data\.videos",

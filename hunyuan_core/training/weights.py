@@ -139,11 +139,18 @@ def _merged(unet: nn.Module, model: ModelConfig) -> nn.Module:
 
 
 def _fill(module: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        module.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ConfigurationError(f"{path} does not fit the configuration's model ({reason}).") from error
+    wanted, given = (
+        {name: tuple(value.shape) for name, value in tensors.items()} for tensors in (module.state_dict(), weights)
+    )
+    wrong = [name for name in {**wanted, **given} if wanted.get(name) != given.get(name)]
+    if wrong:
+        name = wrong[0]
+        raise ConfigurationError(
+            f"{path} does not fit the configuration's model: {len(wrong)} of its tensors differ, such as {name}, "
+            f"{given.get(name, 'missing')} in the file and {wanted.get(name, 'missing')} in the model; set [model] to "
+            "the sizes of the file."
+        )
+    module.load_state_dict(weights)
 
 
 @torch.no_grad()

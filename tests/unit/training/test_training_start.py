@@ -65,6 +65,20 @@ def test_a_folder_that_gives_nothing_is_named(tmp_path: Path) -> None:
         build_stage(dataclasses.replace(config, start_from=str(tmp_path / "nowhere")))
 
 
+def test_weights_of_another_size_are_named_briefly(tmp_path: Path) -> None:
+    exported(tmp_path, 1, "motion")
+    config = config_of(tmp_path, 2, "motion")
+    refiner = dataclasses.replace(config.model.refiner, num_layers=config.model.refiner.num_layers + 1)
+    other = dataclasses.replace(
+        config, model=dataclasses.replace(config.model, refiner=refiner), start_from=str(tmp_path)
+    )
+
+    with pytest.raises(
+        ConfigurationError, match=r"motion_proj.* tensors differ, such as .*, missing in the file and \(.*"
+    ):
+        build_stage(other)
+
+
 @pytest.mark.parametrize(
     ("written", "folders"),
     [

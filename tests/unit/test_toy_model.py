@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from hunyuan_core.pipeline import Pipeline
 from hunyuan_core.sampling import context_windows
 from hunyuan_core.toy import TOY_FOLDER, TOY_SAMPLING, TOY_SIZE, toy_files, toy_reader_file
 from hunyuan_core.training.config import read_config
+from hunyuan_core.training.loop import find_starts
 
 CARD = TOY_FOLDER / "README.md"
 MOST_BYTES = 40_000_000
@@ -75,15 +77,22 @@ def test_every_network_loads_in_half_precision():
 
 
 @pytest.mark.parametrize("path", RECIPE, ids=lambda path: path.stem)
-def test_the_card_names_every_run_and_it_can_be_run_again(path):
+def test_the_card_names_every_run_and_its_configuration_is_valid(path):
     config = read_config(path)
 
     assert f"| `{path.stem}` |" in CARD.read_text()
     assert config.output.folder == f"runs/{path.stem}"
 
 
+def test_every_run_starts_from_earlier_ones():
+    earlier = set()
+    for path in RECIPE:
+        assert set(find_starts(read_config(path))) <= earlier, path
+        earlier.add(Path("runs") / path.stem / "weights")
+
+
 def test_the_recipe_is_whole():
-    assert [path.stem[:2] for path in RECIPE] == [f"{i:02}" for i in range(1, 15)] + ["re", "re"]
+    assert [path.stem[:2] for path in RECIPE] == [f"{i:02}" for i in range(1, 19)] + ["re", "re"]
 
 
 def test_its_settings_fit_what_it_was_trained_on():

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
-from ..checkpoints import FILES, load_network, save_network
+from ..checkpoints import FILES, load_network, read_state_dict, save_network
 from ..checkpoints.files import locate
+from ..checkpoints.loading import check_layout, shapes_of
 from ..checkpoints.writing import write_safetensors
 from ..config import ModelConfig
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, WeightsError
 from ..models import build
 from .config import TrainingConfig
 from .datasets import open_frames
@@ -84,7 +84,7 @@ def _fill_from(stage: Stage, folder: Path, names: Collection[str]) -> list[str]:
     for name, module in own.items():
         path = folder / _OWN[name]
         if module is not None and path.is_file() and name in names:
-            _fill(module, load_file(path), path)
+            _fill(module, read_state_dict(path), path)
             found.append(name)
     return found
 
@@ -139,17 +139,10 @@ def _merged(unet: nn.Module, model: ModelConfig) -> nn.Module:
 
 
 def _fill(module: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
-    wanted, given = (
-        {name: tuple(value.shape) for name, value in tensors.items()} for tensors in (module.state_dict(), weights)
-    )
-    wrong = [name for name in {**wanted, **given} if wanted.get(name) != given.get(name)]
-    if wrong:
-        name = wrong[0]
-        raise ConfigurationError(
-            f"{path} does not fit the configuration's model: {len(wrong)} of its tensors differ, such as {name}, "
-            f"{given.get(name, 'missing')} in the file and {wanted.get(name, 'missing')} in the model; set [model] to "
-            "the sizes of the file."
-        )
+    try:
+        check_layout(shapes_of(module.state_dict()), shapes_of(weights), path)
+    except WeightsError as error:
+        raise ConfigurationError(f"{error} Or set the configuration's [model] to the sizes of the file.") from error
     module.load_state_dict(weights)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_training import AT_RELEASED_SCALE, training_config
 
-from hunyuan_core.errors import ConfigurationError
+from hunyuan_core.errors import ConfigurationError, WeightsError
 from hunyuan_core.training.config import TrainingConfig, read_config
 from hunyuan_core.training.loop import build_stage, find_starts
 from hunyuan_core.training.stages import Stage
@@ -74,9 +74,18 @@ def test_weights_of_another_size_are_named_briefly(tmp_path: Path) -> None:
     )
 
     with pytest.raises(
-        ConfigurationError, match=r"motion_proj.* tensors differ, such as .*, missing in the file and \(.*"
+        ConfigurationError, match=r"motion_proj.* fit the network: \d+ missing \(.*, …\)\. .* set .*\[model\] to the"
     ):
         build_stage(other)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    exported(tmp_path, 1, "motion")
+    heads = tmp_path / "heads.safetensors"
+    heads.write_bytes(heads.read_bytes()[:-100])
+
+    with pytest.raises(WeightsError, match=r"heads\.safetensors"):
+        build_stage(dataclasses.replace(config_of(tmp_path, 2, "motion"), start_from=str(tmp_path)))
 
 
 @pytest.mark.parametrize(

@@ -211,8 +211,10 @@ def build_stage(config: TrainingConfig) -> Stage:
 
 def find_starts(config: TrainingConfig) -> list[Path]:
     """Folders that a configuration starts from."""
+    if not config.start_from:
+        return []
     names = [config.start_from] if isinstance(config.start_from, str) else config.start_from
-    return [TOY_FOLDER if name == "toy" else Path(name) for name in names if name]
+    return [TOY_FOLDER if name == "toy" else Path(name) for name in names]
 
 
 def _check_finite(losses: Mapping[str, float], num_done: int, config: TrainingConfig) -> None:

@@ -130,7 +130,8 @@ class OutputConfig:
     num_kept: int = 2
     """Checkpoints that are kept."""
     half_precision: bool = False
-    """Whether exported weights are float16, for use; to train on from, keep float32. ONNX stays float32."""
+    """Whether exported weights are float16, for use; to train on from, keep float32. The identity network's
+    ONNX file computes in float32 all the same."""
     has_tensorboard: bool = False
     """Whether losses and samples go to TensorBoard, into the folder's ``log``."""
     sample_every: int = 0
